@@ -1,0 +1,75 @@
+"""The application: API, pages, and what stands before both."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.security import HTTPBearer
+from starlette.types import Lifespan
+
+from cloud_bridge.api import bookings, devices, pages, problems, recordings
+from cloud_bridge.api.context import Context, zone_of
+from cloud_bridge.api.gate import Gate
+from cloud_bridge.objects import Objects, objects_of
+from cloud_bridge.stores.base import Store
+from edge_agent import VERSION
+from edge_agent.core.settings import Settings
+from edge_agent.runtime.clock import Clock, SystemClock
+
+_ERRORS = {
+    401: "no key, or one that is not known",
+    403: "the key's role does not reach that far",
+    404: "there is none, or it is somebody else's",
+    409: "it contradicts what is there",
+    422: "the request does not fit",
+}
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+
+
+def create_app(settings: Settings, store: Store, clock: Clock | None = None) -> FastAPI:
+    """The application over a store, which stays its caller's. Makes no request and starts nothing."""
+    objects = objects_of(settings)
+    app = FastAPI(
+        title="EZREC",
+        version=VERSION,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(objects),
+    )
+    app.state.context = Context(settings, store, objects, clock or SystemClock(), zone_of(settings))
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
+    for part in (bookings, recordings, devices):
+        api.include_router(part.router, responses=_responses())
+    app.include_router(api)
+    app.include_router(pages.router)
+    app.add_middleware(Gate, store=store, origins=objects.origins)
+    problems.install(app)
+    return app
+
+
+def _responses() -> dict[int | str, dict[str, object]]:
+    content = {"application/problem+json": {"schema": _PROBLEM}}
+    return {status: {"description": text, "content": content} for status, text in _ERRORS.items()}
+
+
+def _lifespan(objects: Objects) -> Lifespan[FastAPI]:
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncGenerator[None]:
+        # The first link after the whistle must not wait for a library to load.
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, objects.warm)
+            yield
+
+    return life

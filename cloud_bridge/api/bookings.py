@@ -1,0 +1,166 @@
+"""Bookings over HTTP."""
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import AwareDatetime
+
+from cloud_bridge.api.context import Context, context, principal
+from cloud_bridge.api.gate import GuardedRoute
+from cloud_bridge.api.models import (
+    BookingIn,
+    BookingOut,
+    BookingPatch,
+    Cursor,
+    Limit,
+    Page,
+    booking_page,
+    position,
+)
+from cloud_bridge.api.problems import Problem
+from cloud_bridge.api.story import facts
+from cloud_bridge.orders import refusal
+from cloud_bridge.stores.base import BookingQuery, BookingRow, NewBooking, Principal, RecordingRow
+from schemas.base import ID_PATTERN
+from schemas.recording import FINAL_STATES
+
+router = APIRouter(route_class=GuardedRoute, tags=["bookings"])
+BookingId = Annotated[str, Path(pattern=ID_PATTERN, description="the booking's id")]
+
+
+def own(who: Principal) -> str | None:
+    """The owner whose rows alone somebody sees; None: all."""
+    return who.user if who.role == "user" else None
+
+
+def visible(request: Request, booking_id: str) -> BookingRow:
+    """A booking the asker may see.
+
+    Raises:
+        Problem: 404, there is none, or it is somebody else's.
+    """
+    row = context(request).store.booking(booking_id)
+    owner = own(principal(request))
+    if row is None or (owner is not None and row.stored.owner != owner):
+        raise Problem(404, f"there is no booking {booking_id}")
+    return row
+
+
+@router.get("/bookings")
+def list_bookings(
+    request: Request,
+    begin: Annotated[AwareDatetime | None, Query(alias="from", description="that end after")] = None,
+    end: Annotated[AwareDatetime | None, Query(alias="to", description="that start before")] = None,
+    status: Literal["confirmed", "cancelled"] | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[BookingOut]:
+    """Bookings, oldest start first."""
+    query = BookingQuery(begin, end, status, own(principal(request)), limit, position(cursor))
+    return booking_page(context(request).store.bookings(query), limit)
+
+
+@router.post("/bookings", status_code=201, responses={200: {"description": "it was there already"}})
+def create_booking(request: Request, response: Response, asked: BookingIn) -> BookingOut:
+    """Book the court. Idempotent by ``id``; another booking with that id, or in that time, is a 409."""
+    ctx, who = context(request), principal(request)
+    owner = asked.owner or (who.user if who.role == "user" else None)
+    if who.role == "user" and owner != who.user:
+        raise Problem(403, "a user can book for no one else")
+    booking_id = asked.id or "b" + secrets.token_hex(8)
+    known = ctx.store.booking(booking_id) is not None
+    problem = None if known else refusal(asked.start, asked.end, ctx.now(), ctx.settings)
+    if problem is not None:
+        raise Problem(422, problem)
+    record = asked.record if "record" in asked.model_fields_set else ctx.settings.booking.record
+    row, new = ctx.store.create_booking(
+        NewBooking(
+            booking_id,
+            "booked",
+            asked.start,
+            asked.end,
+            record,
+            asked.audience,
+            asked.layout,
+            asked.deliver,
+            owner,
+            title=asked.title,
+            contacts=asked.contacts,
+        )
+    )
+    response.status_code = 201 if new else 200
+    return BookingOut.of_row(row)
+
+
+@router.get("/bookings/{booking_id}")
+def read_booking(request: Request, booking_id: BookingId) -> BookingOut:
+    """One booking."""
+    return BookingOut.of_row(visible(request, booking_id))
+
+
+@router.patch("/bookings/{booking_id}")
+def change_booking(request: Request, booking_id: BookingId, asked: BookingPatch) -> BookingOut:
+    """Change a booking, also while it runs. What can no longer be had is a 409."""
+    ctx, row = context(request), visible(request, booking_id)
+    changes = asked.changes()
+    _refuse(ctx, row, asked)
+    if asked.end is not None and datetime.fromisoformat(row.stored.start) <= ctx.now():
+        changes["end"] = max(asked.end, ctx.now())
+    return BookingOut.of_row(ctx.store.change_booking(booking_id, changes))
+
+
+@router.delete("/bookings/{booking_id}", status_code=204)
+def cancel_booking(request: Request, booking_id: BookingId) -> None:
+    """Cancel a booking. It can be taken back for a while; afterwards its pictures are gone."""
+    ctx, row = context(request), visible(request, booking_id)
+    _refuse(ctx, row, BookingPatch(status="cancelled"))
+    ctx.store.change_booking(booking_id, {"status": "cancelled"})
+
+
+def _refuse(ctx: Context, row: BookingRow, asked: BookingPatch) -> None:
+    """Refuse what the device could no longer obey.
+
+    Raises:
+        Problem: 409 or 422, with why.
+    """
+    now, stored = ctx.now(), row.stored
+    start, end = datetime.fromisoformat(stored.start), datetime.fromisoformat(stored.end)
+    times = (asked.start is not None and asked.start != start) or (asked.end is not None and asked.end != end)
+    turns = asked.status is not None and asked.status != stored.status
+    records = asked.record is not None and asked.record != stored.record
+    if not (times or turns or records):
+        return
+    state = facts(RecordingRow(row, ctx.store.results(row.id))).state
+    if state in FINAL_STATES and stored.status == "confirmed" and end <= now:
+        raise Problem(409, f"{row.id} is over ({state}), it can no longer be changed")
+    if turns and asked.status == "confirmed" and _dead(ctx, row):
+        raise Problem(409, f"{row.id} was cancelled too long ago to be taken back: make another booking")
+    if times:
+        _refuse_times(ctx, asked, start, end)
+
+
+def _refuse_times(ctx: Context, asked: BookingPatch, start: datetime, end: datetime) -> None:
+    now = ctx.now()
+    new_start, new_end = asked.start or start, asked.end or end
+    if start <= now:
+        if new_start != start:
+            raise Problem(409, "it has begun, its start can no longer be moved")
+        if end + timedelta(seconds=ctx.settings.booking.post_s + ctx.settings.storage.ring_s) <= now:
+            raise Problem(409, "it is over, its end can no longer be moved")
+        new_end = max(new_end, now + timedelta(microseconds=1))
+    problem = refusal(new_start, new_end, now, ctx.settings)
+    if problem is not None:
+        raise Problem(422, problem)
+
+
+def _dead(ctx: Context, row: BookingRow) -> bool:
+    """Whether its pictures are gone. Of one that was cancelled before it began there never were any."""
+    if row.cancelled_at is None:
+        return False
+    cancelled = datetime.fromisoformat(row.cancelled_at)
+    begin = datetime.fromisoformat(row.stored.start) - timedelta(seconds=ctx.settings.booking.pre_s)
+    if cancelled < begin and ctx.now() < datetime.fromisoformat(row.stored.end):
+        return False
+    return cancelled + timedelta(minutes=ctx.settings.retention.cancelled_min) <= ctx.now()

@@ -1,0 +1,62 @@
+"""What every handler works with."""
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from ipaddress import ip_address
+from typing import cast
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fastapi import Request
+
+from cloud_bridge.objects import Objects
+from cloud_bridge.stores.base import Principal, Store
+from edge_agent.core.settings import Settings
+from edge_agent.runtime.clock import Clock
+
+
+@dataclass(frozen=True)
+class Context:
+    """The application's parts, made once in `create_app`."""
+
+    settings: Settings
+    store: Store
+    objects: Objects
+    clock: Clock
+    zone: tzinfo
+
+    def now(self) -> datetime:
+        """Aware UTC wall time."""
+        return self.clock.wall()
+
+
+def context(request: Request) -> Context:
+    """The context of the application that got this request."""
+    return cast("Context", request.app.state.context)
+
+
+def principal(request: Request) -> Principal:
+    """Who asks; the gate let nobody through without."""
+    return cast("Principal", request.state.principal)
+
+
+def zone_of(settings: Settings) -> tzinfo:
+    """The device's time zone, for pages and names only; UTC when this machine does not know it."""
+    try:
+        return ZoneInfo(settings.device.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def share_base(settings: Settings, request: Request) -> str:
+    """The prefix of links: as set, else the address this request came to."""
+    return (settings.api.share_base_url or str(request.base_url)).rstrip("/")
+
+
+def only_here(base: str) -> bool:
+    """Whether links with this prefix lead nowhere from outside this network."""
+    host = urlsplit(base).hostname or ""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".lan", ".home.arpa"))

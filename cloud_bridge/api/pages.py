@@ -1,0 +1,180 @@
+"""The pages: what a share link opens, and where the operator's page will be.
+
+A film that is not complete yet is 409 at its address: never a part of it. Nobody's address is kept or logged.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from cloud_bridge.api.context import Context, context, only_here, share_base
+from cloud_bridge.api.problems import problem
+from cloud_bridge.api.story import Facts, facts, tell
+from cloud_bridge.objects import S3Objects, Wanted
+from cloud_bridge.resolve import moment
+from cloud_bridge.shares import film_ends
+from cloud_bridge.stores.base import RecordingRow, ShareRow, StoreError
+from schemas.recording import UploadedObject
+
+router = APIRouter(include_in_schema=False)
+PAGES = Environment(loader=PackageLoader("cloud_bridge.api"), autoescape=select_autoescape())
+STATIC = Path(__file__).parent / "static"
+TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
+NO_STORE = {"Cache-Control": "no-store"}
+PRIVATE = {"Cache-Control": "private, no-cache"}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A link that leads somewhere."""
+
+    share: ShareRow
+    known: Facts
+
+
+def page(name: str, status: int = 200, **values: object) -> Response:
+    """An HTML page that no cache keeps."""
+    text = PAGES.get_template(name).render(**values)
+    return Response(text, status, NO_STORE, "text/html; charset=utf-8")
+
+
+@router.get("/healthz")
+def healthz(request: Request) -> Response:
+    """200 while the store can be read."""
+    try:
+        context(request).store.automatic()
+    except StoreError as error:
+        return problem(503, error.text)
+    return PlainTextResponse("ok\n", headers=NO_STORE)
+
+
+@router.get("/")
+def home() -> Response:
+    """The operator's page, behind the login."""
+    return RedirectResponse("/login", 303)
+
+
+@router.get("/login")
+def login(request: Request) -> Response:
+    """Says how to come in today."""
+    ctx = context(request)
+    return page("login.html", base=share_base(ctx.settings, request), device=ctx.settings.device.id)
+
+
+@router.api_route("/static/{name}", methods=["GET", "HEAD"])
+def static(name: str) -> Response:
+    """Our own style sheet and script."""
+    if name not in ("ezrec.css", "player.js"):
+        return problem(404, "there is no such file")
+    return FileResponse(STATIC / name, headers={"Cache-Control": "public, max-age=300"})
+
+
+@router.api_route("/s/{token}", methods=["GET", "HEAD"])
+def share_page(request: Request, token: str) -> Response:
+    """The player's page; for a player that asks for bytes, the film itself."""
+    if "range" in request.headers and "text/html" not in request.headers.get("accept", ""):
+        return video(request, token)
+    ctx, opened = context(request), _open(request, token)
+    if isinstance(opened, int):
+        return _closed(opened)
+    share, known = opened.share, opened.known
+    story = tell(known, ctx.now(), ctx.zone)
+    expires = moment(share.expires_at).astimezone(ctx.zone)
+    return page(
+        "share.html",
+        story=story,
+        here=f"/s/{token}",
+        poster=known.upload is not None and known.upload.verified("poster") is not None,
+        film_mb=round(known.film.bytes / 1e6) if known.film else 0,
+        expires=f"{expires:%A} {expires.day} {expires:%B}",
+        only_here=only_here(share_base(ctx.settings, request)),
+    )
+
+
+@router.api_route("/s/{token}/video", methods=["GET", "HEAD"])
+def video(request: Request, token: str) -> Response:
+    """The film: an address for 15 minutes (307), or its bytes; 409 until it is complete."""
+    return _send(request, token, "film")
+
+
+@router.api_route("/s/{token}/download", methods=["GET", "HEAD"])
+def download(request: Request, token: str) -> Response:
+    """The film, to keep."""
+    return _send(request, token, "film", attachment=True)
+
+
+@router.api_route("/s/{token}/poster", methods=["GET", "HEAD"])
+def poster(request: Request, token: str) -> Response:
+    """A still picture of the film."""
+    return _send(request, token, "poster")
+
+
+def _open(request: Request, token: str) -> Opened | int:
+    """What a token opens, or the status that says why it does not."""
+    ctx = context(request)
+    share = ctx.store.share_of(token) if TOKEN.fullmatch(token) else None
+    booking = ctx.store.booking(share.booking_id) if share else None
+    if share is None or booking is None:
+        return 404
+    known = facts(RecordingRow(booking, ctx.store.results(booking.id)))
+    now, film = ctx.now(), known.film
+    if share.revoked_at is not None or moment(share.expires_at) <= now:
+        return 410
+    if film is not None and film.verified_at is not None and film_ends(film.verified_at, ctx.settings) <= now:
+        return 410
+    return Opened(share, known)
+
+
+def _closed(status: int) -> Response:
+    if status == 410:
+        text = "This link has ended. Ask whoever sent it to you, or your club, for another one."
+        return page("message.html", 410, title="This link has ended", text=text)
+    text = "There is nothing behind this link. Was all of it copied?"
+    return page("message.html", 404, title="Nothing here", text=text)
+
+
+def _send(
+    request: Request, token: str, name: Literal["film", "poster"], *, attachment: bool = False
+) -> Response:
+    opened = _open(request, token)
+    if isinstance(opened, int):
+        return _closed(opened)
+    film, upload = opened.known.film, opened.known.upload
+    found = upload.verified(name) if upload is not None and film is not None else None
+    if found is None:
+        return problem(409, "the film is not complete yet", {"Retry-After": "2"} | NO_STORE)
+    ctx = context(request)
+    _count(request, ctx, opened.share, name, attachment=attachment)
+    return _object(ctx, _wanted(ctx, opened.known, found, request.method, attachment=attachment))
+
+
+def _count(request: Request, ctx: Context, share: ShareRow, name: str, *, attachment: bool) -> None:
+    """Count a first request; not the pieces after it, nor an address that the page renews (``?again``)."""
+    first = (
+        request.headers.get("range", "bytes=0-").startswith("bytes=0-")
+        and "again" not in request.query_params
+    )
+    if name == "film" and request.method == "GET" and first:
+        ctx.store.count(share.share_id, "downloads" if attachment else "views")
+
+
+def _wanted(ctx: Context, known: Facts, found: UploadedObject, method: str, *, attachment: bool) -> Wanted:
+    begin = known.start.astimezone(ctx.zone)
+    ending, media_type = ("jpg", "image/jpeg") if found.name == "poster" else ("mp4", "video/mp4")
+    name = f"{ctx.settings.device.id}-{begin:%Y-%m-%d-%H%M}.{ending}"
+    return Wanted(found.key, media_type, name, attachment, "HEAD" if method == "HEAD" else "GET")
+
+
+def _object(ctx: Context, wanted: Wanted) -> Response:
+    if isinstance(ctx.objects, S3Objects):
+        return RedirectResponse(ctx.objects.address(wanted), 307, NO_STORE)
+    path = ctx.objects.file(wanted.key)
+    if path is None:
+        return problem(404, "the film is no longer in its place")
+    headers = {"Content-Disposition": wanted.disposition, **PRIVATE}
+    return FileResponse(path, headers=headers, media_type=wanted.media_type)

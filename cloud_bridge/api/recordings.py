@@ -1,0 +1,160 @@
+"""Recordings, their receipts and their links over HTTP."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Request
+from pydantic import JsonValue
+
+from cloud_bridge.api.bookings import BookingId, own, visible
+from cloud_bridge.api.context import context, only_here, principal, share_base
+from cloud_bridge.api.gate import GuardedRoute
+from cloud_bridge.api.models import (
+    Cursor,
+    FilmOut,
+    Limit,
+    LinkOut,
+    Page,
+    RecordingOut,
+    ShareIn,
+    ShareOut,
+    WhyOut,
+    cursor_of,
+    position,
+    recording_end,
+)
+from cloud_bridge.api.problems import Problem
+from cloud_bridge.api.story import Facts, facts, why
+from cloud_bridge.shares import expiry
+from cloud_bridge.stores.base import RecordingRow, ShareRow
+from schemas.base import ID_PATTERN, utc_text
+from schemas.registry import RECEIPT
+
+router = APIRouter(route_class=GuardedRoute)
+ShareId = Annotated[str, Path(pattern=ID_PATTERN, description="the share's id")]
+
+
+@router.get("/recordings", tags=["recordings"])
+def list_recordings(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Page[RecordingOut]:
+    """Recordings, newest first."""
+    rows = context(request).store.recordings(own(principal(request)), limit, position(cursor))
+    items = tuple(_out(facts(row)) for row in rows)
+    return Page(items=items, next=recording_end(rows, limit))
+
+
+@router.get("/recordings/{booking_id}", tags=["recordings"])
+def read_recording(request: Request, booking_id: BookingId) -> RecordingOut:
+    """One recording; it has the booking's id, and is there as soon as the booking is."""
+    return _out(_facts(request, booking_id))
+
+
+@router.get("/recordings/{booking_id}/receipt", tags=["recordings"])
+def read_receipt(request: Request, booking_id: BookingId) -> dict[str, JsonValue]:
+    """The account of one recording; 404 until there is one."""
+    stored = _facts(request, booking_id).row.results.get(RECEIPT.key)
+    if stored is None:
+        raise Problem(404, f"there is no receipt of {booking_id} yet")
+    return dict(stored.body)
+
+
+@router.get("/recordings/{booking_id}/why", tags=["recordings"])
+def read_why(request: Request, booking_id: BookingId) -> WhyOut:
+    """In words why a film is late or incomplete."""
+    known = _facts(request, booking_id)
+    eta_s = known.recording.eta_s if known.recording else None
+    return WhyOut(id=booking_id, state=known.state, why=why(known, context(request).now()), eta_s=eta_s)
+
+
+@router.post("/recordings/{booking_id}/shares", status_code=201, tags=["shares"])
+def make_link(
+    request: Request, booking_id: BookingId, asked: Annotated[ShareIn | None, Body()] = None
+) -> LinkOut:
+    """A new link, also before there is a film; the page says then how far it is. Told this once."""
+    ctx, known = context(request), _facts(request, booking_id)
+    stored = known.row.booking.stored
+    if stored.status == "cancelled" or stored.record == "no":
+        raise Problem(409, f"{booking_id} is not recorded, there is nothing to share")
+    now, film = ctx.now(), known.film
+    verified_at = film.verified_at if film is not None else None
+    expires_at = expiry(now, known.end, verified_at, ctx.settings)
+    if asked is not None and asked.days is not None:
+        wished = (max(now, known.end) if film is None else now) + timedelta(days=asked.days)
+        longest = ctx.settings.model_copy(
+            update={"api": ctx.settings.api.model_copy(update={"share_days": asked.days})}
+        )
+        expires_at = min(wished, expiry(now, known.end, verified_at, longest))
+    if expires_at <= now:
+        raise Problem(410, f"the film of {booking_id} is no longer there")
+    share, token = ctx.store.issue_link(booking_id, expires_at)
+    base = share_base(ctx.settings, request)
+    return LinkOut(
+        share_id=share.share_id,
+        booking_id=booking_id,
+        url=f"{base}/s/{token}",
+        expires_at=share.expires_at,
+        only_here=only_here(base),
+    )
+
+
+@router.get("/shares", tags=["shares"])
+def list_shares(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Page[ShareOut]:
+    """Shares, newest first, without their links."""
+    ctx = context(request)
+    rows = ctx.store.shares(own(principal(request)), limit, position(cursor))
+    now = utc_text(ctx.now())
+    last = rows[-1] if len(rows) == limit else None
+    return Page(
+        items=tuple(ShareOut.of_row(row, now) for row in rows),
+        next=cursor_of(last.created_at, last.share_id) if last else None,
+    )
+
+
+@router.delete("/shares/{share_id}", status_code=204, tags=["shares"])
+def revoke_share(request: Request, share_id: ShareId) -> None:
+    """End a share now; its links answer 410 from here on."""
+    _share(request, share_id)
+    context(request).store.revoke_share(share_id)
+
+
+@router.get("/shares/{share_id}/stats", tags=["shares"])
+def share_stats(request: Request, share_id: ShareId) -> ShareOut:
+    """How often the film was opened and downloaded. By whom is not known."""
+    return ShareOut.of_row(_share(request, share_id), utc_text(context(request).now()))
+
+
+def _share(request: Request, share_id: str) -> ShareRow:
+    share = context(request).store.share(share_id)
+    try:
+        if share is not None:
+            visible(request, share.booking_id)
+            return share
+    except Problem:
+        pass  # somebody else's share is as unknown as none
+    raise Problem(404, f"there is no share {share_id}")
+
+
+def _facts(request: Request, booking_id: str) -> Facts:
+    row = visible(request, booking_id)
+    return facts(RecordingRow(row, context(request).store.results(booking_id)))
+
+
+def _out(known: Facts) -> RecordingOut:
+    stored, recording, film = known.row.booking.stored, known.recording, known.film
+    return RecordingOut(
+        id=stored.id,
+        kind=stored.kind,
+        title=known.row.booking.title,
+        start=stored.start,
+        end=stored.end,
+        state=known.state,
+        progress_pct=recording.progress_pct if recording else 0,
+        eta_s=recording.eta_s if recording else None,
+        why=recording.why if recording else "",
+        whistle_to_watchable_s=recording.whistle_to_watchable_s if recording else None,
+        film=FilmOut(bytes=film.bytes, hash=film.hash, verified_at=_text(film.verified_at)) if film else None,
+        receipt=known.receipt is not None,
+    )
+
+
+def _text(moment: datetime | None) -> str:
+    return utc_text(moment) if moment else ""

@@ -1,0 +1,55 @@
+"""The HTTP side as a process."""
+
+import logging
+import signal
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from cloud_bridge.api.app import create_app
+from cloud_bridge.stores.base import Store
+from edge_agent.core.settings import Settings
+
+GRACE_S = 5
+
+
+def serve(settings: Settings, store: Store) -> None:
+    """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes the store.
+
+    Only in a process's main thread. Requests under way get 5 s to end. Addresses are never logged:
+    a link is a secret.
+
+    Raises:
+        SystemExit: the address is taken (uvicorn says so in the log).
+    """
+    server = uvicorn.Server(config_of(create_app(settings, store), settings.api.host, settings.api.port))
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn raises the signal again when it has ended; to be killed by it then would skip what is below.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        server.run()
+    finally:
+        store.close()
+
+
+def config_of(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How the server runs: quiet, and blind to who asked for which link."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        proxy_headers=False,
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # `access_log=False` is lost as soon as somebody gives that logger a handler; this is not.
+    logging.getLogger("uvicorn.access").disabled = True
+    return config

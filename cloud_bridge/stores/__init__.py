@@ -1,0 +1,38 @@
+"""Where bookings, results, shares and tokens are kept."""
+
+from cloud_bridge.stores.base import (
+    BookingQuery,
+    BookingRow,
+    Conflict,
+    Missing,
+    NewBooking,
+    Overlap,
+    Position,
+    Principal,
+    RecordingRow,
+    Role,
+    ShareRow,
+    Store,
+    StoredResult,
+    StoreError,
+)
+from cloud_bridge.stores.sqlite import SqliteStore, sqlite_path
+
+__all__ = [
+    "BookingQuery",
+    "BookingRow",
+    "Conflict",
+    "Missing",
+    "NewBooking",
+    "Overlap",
+    "Position",
+    "Principal",
+    "RecordingRow",
+    "Role",
+    "ShareRow",
+    "SqliteStore",
+    "Store",
+    "StoreError",
+    "StoredResult",
+    "sqlite_path",
+]

@@ -1,0 +1,193 @@
+"""The SQLite file below the store: opened, migrated, and its errors translated."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+from cloud_bridge.stores.base import StoreError
+from edge_agent.core.agent import FailureKind
+
+BUSY_MS = 5000
+_GONE_WRONG = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH}
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO counters VALUES ('changed', 0);
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE bookings (
+        id TEXT PRIMARY KEY,
+        kind TEXT NOT NULL CHECK (kind IN ('booked', 'manual', 'cut')),
+        "start" TEXT NOT NULL,
+        "end" TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('confirmed', 'cancelled')),
+        record TEXT NOT NULL CHECK (record IN ('yes', 'no')),
+        audience TEXT NOT NULL,
+        layout TEXT,
+        deliver TEXT NOT NULL,
+        owner TEXT,
+        "of" TEXT,
+        title TEXT,
+        contacts TEXT NOT NULL,
+        request TEXT NOT NULL,
+        changed INTEGER NOT NULL UNIQUE,
+        created_at TEXT NOT NULL,
+        cancelled_at TEXT,
+        CHECK ("end" >= "start")
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX bookings_start ON bookings ("start", id);
+    CREATE TABLE results (
+        booking_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL,
+        stored_at TEXT NOT NULL,
+        PRIMARY KEY (booking_id, kind)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE shares (
+        share_id TEXT PRIMARY KEY,
+        booking_id TEXT NOT NULL REFERENCES bookings (id),
+        created_at TEXT NOT NULL,
+        expires_at TEXT NOT NULL,
+        revoked_at TEXT,
+        views INTEGER NOT NULL DEFAULT 0,
+        downloads INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX shares_booking ON shares (booking_id);
+    CREATE TABLE share_tokens (
+        token_hash TEXT PRIMARY KEY,
+        share_id TEXT NOT NULL REFERENCES shares (share_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX share_tokens_share ON share_tokens (share_id);
+    CREATE TABLE api_tokens (
+        token_hash TEXT PRIMARY KEY,
+        role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'user')),
+        user TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        revoked_at TEXT
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+"""One step each; the file's ``user_version`` says how many it has had. Only ever appended to."""
+
+
+class Database:
+    """One connection behind a lock. Several processes may have the file open."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file (mode 0660: it holds names and addresses) and bring it up to date.
+
+        Raises:
+            StoreError: it cannot be opened, is no database, or is of a newer version.
+        """
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660))
+        except OSError as error:
+            raise StoreError("permanent", f"{path}: cannot be opened ({error.strerror})") from None
+        self._db = sqlite3.connect(
+            path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+        )
+        self._db.row_factory = sqlite3.Row
+        try:
+            with self.translated():
+                self._set_up()
+        except StoreError:
+            self._db.close()
+            raise
+
+    def _set_up(self) -> None:
+        # Switching to WAL needs the file alone and does not wait for it: the other process is at it too.
+        for attempt in Retrying(
+            retry=retry_if_exception(_is_locked),
+            wait=wait_fixed(0.02),
+            stop=stop_after_delay(BUSY_MS / 1000),
+            reraise=True,
+        ):
+            with attempt:
+                self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA foreign_keys=ON")
+        with self.write() as db:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(MIGRATIONS):
+                raise StoreError(
+                    "permanent", f"the store is of version {version}, this software knows {len(MIGRATIONS)}"
+                )
+            for number, step in enumerate(MIGRATIONS[version:], version + 1):
+                for statement in step.split(";"):
+                    if statement.strip():
+                        db.execute(statement)
+                db.execute(f"PRAGMA user_version={number}")
+
+    @contextmanager
+    def write(self) -> Generator[sqlite3.Connection]:
+        """One transaction that holds the write lock from its beginning; durable when it returns."""
+        with self._lock, self.translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite has ended it by itself when the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def read(self) -> Generator[sqlite3.Connection]:
+        """One consistent view."""
+        with self._lock, self.translated():
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """The rows of one query."""
+        with self.read() as db:
+            return db.execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Row | None:
+        """The first row of one query."""
+        found = self.rows(sql, values)
+        return found[0] if found else None
+
+    @contextmanager
+    def translated(self) -> Generator[None]:
+        """SQLite's errors as `StoreError`."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(_kind(error), f"bookings' file: {error}") from error
+
+    def close(self) -> None:
+        """Close the file; may be repeated."""
+        with self._lock:
+            self._db.close()
+
+
+def _code(error: BaseException) -> int:
+    # Extended codes have the plain one in their low byte.
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _kind(error: sqlite3.Error) -> FailureKind:
+    code = _code(error)
+    if code == sqlite3.SQLITE_FULL:
+        return "full"
+    if code in _GONE_WRONG:
+        return "permanent"
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return "input"
+    return "transient"

@@ -1,0 +1,120 @@
+"""One look at a recording: its state, what is said of it, its receipt, and whether people are told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from edge_agent.core.agent import Effect, Say
+from edge_agent.core.effects import DeleteMedia, WriteReceipt
+from edge_agent.core.receipt import due, receipt_of
+from edge_agent.core.recording import Facts, aged, delay, paced, progress, state_of
+from edge_agent.core.settings import Settings
+from edge_agent.core.why import eta_s, why
+from schemas.agent import Event
+from schemas.booking import Booking
+from schemas.health import Retention
+from schemas.receipt import Receipt
+from schemas.recording import FINAL_STATES, Recording, RecordingState
+from schemas.registry import EVENT
+
+TOLD: frozenset[RecordingState] = frozenset({"missed", "partial", "failed"})
+
+
+@dataclass(frozen=True)
+class View:
+    """What a look needs besides the recording. ``settled``: all owners had time to say what they know."""
+
+    wall: datetime
+    mono_ns: int
+    settled: bool
+    cameras: Mapping[str, str]
+    versions: Mapping[str, str]
+    settings: Settings
+
+
+def looked_at(facts: Facts, view: View) -> Facts:
+    """The recording after a look; the message objects are kept where nothing changed."""
+    facts = aged(facts, view.wall, view.mono_ns, view.settings)
+    state = state_of(facts, view.wall)
+    if state == "missed" and not view.settled and not facts.final:
+        state = "finishing"
+    facts = paced(facts, state, view.wall)
+    before = facts.said
+    over = before is not None and before.state == state and state in FINAL_STATES
+    if over and state != "cancelled":
+        return _accounted(facts, view)
+    spent = delay(facts)
+    said = Recording(
+        state=state,
+        progress_pct=progress(facts, state, view.wall),
+        eta_s=eta_s(facts, state, view.wall, view.settings),
+        why=why(facts, state, view.cameras, view.settings)[:500],
+        whistle_to_watchable_s=spent.watchable_s if spent else None,
+    )
+    if said != before:
+        final = state in FINAL_STATES
+        final_at = (facts.final_at or view.wall) if final else None
+        facts = replace(facts, said=said, final_at=final_at)
+    return _accounted(facts, view)
+
+
+def _accounted(facts: Facts, view: View) -> Facts:
+    """The account is closed once, when the recording is over."""
+    if facts.said is None or facts.receipt is not None or not due(facts, view.wall):
+        return facts
+    return replace(facts, receipt=receipt_of(facts, facts.said.state, view.versions))
+
+
+def told(before: Facts, after: Facts) -> tuple[Say, ...]:
+    """The event for people, when a recording has just ended as it should not."""
+    if after.said is None or after.said.state not in TOLD:
+        return ()
+    if before.said is not None and before.said.state == after.said.state:
+        return ()
+    address = EVENT.at(agent="health", type=f"recording_{after.said.state}")
+    return (Say(address, Event(text=after.said.why, subject=after.id)),)
+
+
+def expired(facts: Facts, wall: datetime, settings: Settings, *, booked: bool) -> bool:
+    """Whether nothing is to be said of it any more; never while its booking stands on the bus."""
+    kept = timedelta(days=settings.retention.topics_days)
+    return not booked and facts.final and facts.final_at is not None and facts.final_at + kept <= wall
+
+
+def restless(facts: Facts) -> bool:
+    """Whether its account waits for the share."""
+    return (
+        facts.final and facts.receipt is None and facts.said is not None and facts.said.state != "cancelled"
+    )
+
+
+def stored(facts: Facts) -> bool:
+    """Whether the receipt is in the bucket."""
+    return facts.upload is not None and facts.upload.verified("receipt") is not None
+
+
+def filed(facts: Facts, list_: Retention, *, rested: bool) -> tuple[Facts, tuple[Effect, ...]]:
+    """The receipt as a file until it is in the bucket; when it is listed, the file goes.
+
+    ``rested``: it is not waiting after a failure.
+    """
+    if facts.writing:
+        return facts, ()
+    listed = any(entry.id == facts.id and entry.what == "all" for entry in list_.entries)
+    if listed and rested and not facts.erased and (facts.dead or stored(facts)):
+        return replace(facts, erased=True), (DeleteMedia(f"delete:{facts.id}", facts.id, ("receipt",)),)
+    if facts.receipt is None or facts.receipt_object is not None or facts.dead or stored(facts) or not rested:
+        return facts, ()
+    return replace(facts, writing=True), (WriteReceipt(f"receipt:{facts.id}", facts.id, facts.receipt),)
+
+
+def stand_in(receipt: Receipt | None, said: Recording | None, wall: datetime) -> Booking | None:
+    """A booking for a recording that is over and whose own was cleared; None when it is not over."""
+    if receipt is not None:
+        begin, end, status = receipt.planned_start, receipt.planned_end, "confirmed"
+    elif said is not None and said.state in FINAL_STATES:
+        begin, end, status = wall, wall, "cancelled"
+    else:
+        return None
+    body = {"rev": 1, "start": begin, "end": end, "from": begin, "to": end, "status": status}
+    return Booking.model_validate(body)

@@ -1,0 +1,1 @@
+"""The demo's real servers, and faulty lines to put before them."""

@@ -1,0 +1,180 @@
+"""The long runs. `./ezrec soak LANE` writes its dated output to docs/reliability/ and prints it.
+
+Lanes:
+  whistle  bookings of 20 s, 2 min and 10 min: whistle to watchable does not grow with length
+  drift    10 min with 200 ppm between the cameras and 1 % dropped frames, judged by the film's frame codes
+  kills    recordings during which agents and the broker are killed with SIGKILL, one complete film each
+  seeds    the simulator over many seeds
+"""
+
+import argparse
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from edge_agent.app import agent_names, endpoint_of
+from edge_agent.demo.lab import Lab, Plan
+from edge_agent.demo.run import WATCHED, make_token, record_one, wait_ready
+from edge_agent.runtime.client import Client
+from edge_agent.sim import run as simulate
+from tests.framecode import read_film
+
+TOP = Path(__file__).resolve().parent.parent
+REPORTS = TOP / "docs" / "reliability"
+FPS = 30
+Lines = list[str]
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    sys.stderr.write(f"{text}\n")
+
+
+def whistle(arguments: argparse.Namespace) -> Lines:
+    """Whistle to watchable for three lengths, on loopback."""
+    lines = [
+        "| booking | state | whistle to watchable | machine | uplink | film |",
+        "|---|---|---|---|---|---|",
+    ]
+    with _device({}) as (lab, client, token):
+        for seconds in arguments.lengths or (20, 120, 600):
+            got = record_one(client, lab, token, seconds, say)
+            size = f"{got['film_bytes'] / 1e6:.1f} MB"
+            times = f"{got['whistle_to_watchable_s']} s | {got['machine_s']} s | {got['uplink_s']} s"
+            lines.append(f"| {seconds} s | {got['state']} | {times} | {size} |")
+    return lines
+
+
+def drift(arguments: argparse.Namespace) -> Lines:
+    """Skew of the halves, read from the film's frame codes."""
+    seconds = (arguments.lengths or (600,))[0]
+    scenarios = {
+        "left": {"drift_ppm": 100, "drops": 0.01, "seed": 1},
+        "right": {"drift_ppm": -100, "drops": 0.01, "seed": 2},
+    }
+    with _device(scenarios) as (lab, client, token):
+        got = record_one(client, lab, token, seconds, say)
+        intro = got["receipt"]["film"]["intro_frames"]
+        frames = read_film(lab.folder / "film.mp4", "side_by_side")[intro:]
+    pairs = [(left, right) for left, right in frames if left is not None and right is not None]
+    skews = sorted(abs(left.mono_us - right.mono_us) / 1000 for left, right in pairs)
+    numbers = [(left.frame, right.frame) for left, right in pairs]
+    repeated = sum(1 for a, b in pairwise(numbers) if a == b)
+    p99 = skews[int(len(skews) * 0.99)]
+    skew = f"median {statistics.median(skews):.2f} ms, p99 {p99:.2f} ms, max {skews[-1]:.2f} ms"
+    share = 100 * repeated / len(frames)
+    return [
+        f"- {seconds} s, 200 ppm between the cameras, 1 % of each one's frames dropped: {got['state']}",
+        f"- frames after the intro: {len(frames)} (planned {seconds * FPS}), decoded pairs {len(pairs)}",
+        f"- skew by frame codes: {skew} (half a frame is {500 / FPS:.2f} ms)",
+        f"- repeated pairs: {repeated} seen ({share:.2f} %), {got['receipt']['repeated']} in the receipt",
+        f"- receipt's skew: {got['receipt']['skew_ms']}",
+    ]
+
+
+def kills(arguments: argparse.Namespace) -> Lines:
+    """One complete film for every killed process."""
+    rng = random.Random(arguments.seed)
+    lines = ["| killed | state | frames after intro | missing | decoded |", "|---|---|---|---|---|"]
+    seconds = (arguments.lengths or (14,))[0]
+    with _device({}) as (lab, client, token):
+        for victim in [*agent_names(lab.settings), "broker"] * arguments.rounds:
+            killer = threading.Timer(6 + rng.random() * (seconds - 4), _kill, (lab, victim))
+            killer.start()
+            got = record_one(client, lab, token, seconds, say)
+            killer.join()
+            frames = read_film(lab.folder / "film.mp4", "side_by_side")
+            intro = got["receipt"]["film"]["intro_frames"]
+            whole = sum(1 for pair in frames[intro:] if None not in pair)
+            missing = {k: v for k, v in got["receipt"]["pictures"].items() if k != "side_by_side"}
+            count = f"{len(frames) - intro} of {seconds * FPS}"
+            lines.append(f"| {victim} | {got['state']} | {count} | {missing} | {whole} |")
+    return lines
+
+
+def seeds(arguments: argparse.Namespace) -> Lines:
+    """The simulator over many seeds."""
+    count = arguments.rounds * 100
+    failed = [report for seed in range(count) if not (report := simulate(seed, 2.0)).ok]
+    lines = [f"- {count} seeds of 2 h: {count - len(failed)} green"]
+    return [*lines, *(f"- seed {report.seed}: {report}" for report in failed)]
+
+
+def _kill(lab: Lab, victim: str) -> None:
+    pid = lab.broker.pid if victim == "broker" and lab.broker else lab.pid(victim)
+    say(f"SIGKILL {victim} ({pid})")
+    os.kill(pid, signal.SIGKILL)
+
+
+class _device:  # noqa: N801 - reads as a word in a with statement
+    """A lab with its client and token."""
+
+    def __init__(self, scenarios: Mapping[str, dict[str, Any]]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ezrec-soak-")
+        self._lab = Lab(Plan(folder=Path(self._folder.name), scenarios=dict(scenarios)))
+        self._client: Client | None = None
+
+    def __enter__(self) -> tuple[Lab, Client, str]:
+        self._lab.start()
+        token = make_token(self._lab)
+        self._client = Client(endpoint_of(self._lab.settings, "cli"), self._lab.plan.device, WATCHED)
+        client = self._client.__enter__()
+        wait_ready(client, self._lab)
+        return self._lab, client, token
+
+    def __exit__(self, *_what: object) -> None:
+        if self._client is not None:
+            self._client.__exit__(None, None, None)
+        self._lab.stop()
+        self._folder.cleanup()
+
+
+LANES: Mapping[str, Callable[[argparse.Namespace], Lines]] = {
+    "whistle": whistle,
+    "drift": drift,
+    "kills": kills,
+    "seeds": seeds,
+}
+
+
+def main() -> int:
+    """Run a lane; returns 0 when it came to its end."""
+    parser = argparse.ArgumentParser(
+        prog="ezrec soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lane", choices=sorted(LANES))
+    parser.add_argument(
+        "--lengths", type=int, nargs="*", help="seconds of the bookings, instead of the lane's own"
+    )
+    parser.add_argument("--rounds", type=int, default=1, help="how often the lane goes round (kills, seeds)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of what is random (kills)")
+    parser.add_argument("--no-report", action="store_true", help="print only, write no file")
+    arguments = parser.parse_args()
+    began = datetime.now(UTC)
+    lines = LANES[arguments.lane](arguments)
+    took_s = (datetime.now(UTC) - began).total_seconds()
+    head = [
+        f"# {arguments.lane}, {began:%Y-%m-%d}",
+        "",
+        f"`./ezrec soak {' '.join(sys.argv[1:])}` on {os.cpu_count()} cores, {took_s:.0f} s.",
+        "",
+    ]
+    text = "\n".join([*head, *lines]) + "\n"
+    sys.stdout.write(text)
+    if not arguments.no_report:
+        REPORTS.mkdir(parents=True, exist_ok=True)
+        (REPORTS / f"{began:%Y-%m-%d}-{arguments.lane}.md").write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
