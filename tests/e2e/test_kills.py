@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.judges.media import Shown, both, decode_errors, play_of, probe, shown
 pytestmark = [pytest.mark.realtime, pytest.mark.lane, pytest.mark.slow, pytest.mark.timeout(500)]
 
 FPS, LENGTH_S = 30, 10
+BRIDGED_S = 0.5
 KILLED_AFTER_S = 5.5  # within a segment and within a slot
 CAMERAS = ("camera_left", "camera_right")
 OTHERS = ("merger", "processor", "uploader", "health", "bridge")
@@ -26,7 +27,6 @@ OTHERS = ("merger", "processor", "uploader", "health", "bridge")
 
 def record(folder: Path) -> None:
     with court(folder) as device:
-        (folder / "load").write_text(str(os.getloadavg()[0]), encoding="ascii")
         ids = []
         begin = soon()
         for victim in (*CAMERAS, *OTHERS, "broker"):
@@ -103,22 +103,34 @@ def test_a_killed_camera_costs_that_camera_alone_a_moment(day: Path, victim: str
     frames = shown(one.film, one.intro_frames)
     seen = Counter(frame.picture for frame in frames)
     assert seen == {name: count for name, count in one.receipt["pictures"].items() if count}
-    assert set(seen) == {"side_by_side", other}
-    # At most 3 s, when the machine has room for a start at all.
-    assert seen[other] <= (3 if load(day) <= 2 * (os.cpu_count() or 1) else 10) * FPS
-    assert numbers(frames, other) == list(range(numbers(frames, other)[0], numbers(frames, other)[0] + 300))
-    assert numbers(frames, lost) == sorted(set(numbers(frames, lost)))
-    assert one.receipt["state"] == "partial"
     account = one.receipt["cameras"][lost]
     assert account["gaps_count"] == 1
     assert account["restarts"] >= 1
+    gap_s = moment(account["gaps"][0]["end"]) - moment(account["gaps"][0]["begin"])
+    # The receipt counts what is lost, and the film shows it: up to half a second is bridged by repeating,
+    # more of it by the other camera alone. How long a restart may take is judged by `ezrec soak kills`.
+    missing = LENGTH_S * FPS - account["captured"]
+    assert abs(missing - gap_s * FPS) <= 1
+    if gap_s < BRIDGED_S - 1 / FPS:
+        assert set(seen) == {"side_by_side"}
+        assert missing - 1 <= one.receipt["repeated"] <= missing + 1
+        assert one.receipt["state"] == "ready"
+        partner = [code.frame for frame in frames if (code := getattr(frame, other)) is not None]
+        assert partner == sorted(partner)
+    elif gap_s > BRIDGED_S + 1 / FPS:
+        assert set(seen) == {"side_by_side", other}
+        assert abs(seen[other] - missing) <= 1
+        assert one.receipt["state"] == "partial"
+        first = numbers(frames, other)[0]
+        assert numbers(frames, other) == list(range(first, first + LENGTH_S * FPS))
+    assert numbers(frames, lost) == sorted(numbers(frames, lost))
     assert one.receipt["cameras"][other]["gaps_count"] == 0
     assert one.receipt["cameras"][other]["captured"] == LENGTH_S * FPS
 
 
-def load(day: Path) -> float:
-    """How many processes wanted to run when the recording began."""
-    return float((day / "load").read_text(encoding="ascii"))
+def moment(text: str) -> float:
+    """Unix seconds of an ISO time."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def numbers(frames: list[Shown], camera: str) -> list[int]:

@@ -1,5 +1,6 @@
 """One agent on a real broker: views, ghosts, lost memories, kills, refusals."""
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -303,7 +304,10 @@ def test_megabyte_is_kept_away_by_the_broker_and_harms_nobody(
 ) -> None:
     with Running(toy(), endpoint(broker, "merger"), tmp_path / "state") as toys:
         ear.until(lambda: AVAILABLE in ear.retained())
-        with socket.create_connection(("127.0.0.1", broker.port)) as rude:
+        with (
+            socket.create_connection(("127.0.0.1", broker.port)) as rude,
+            contextlib.suppress(ConnectionError),  # the broker hangs up before or after the last byte
+        ):
             rude.sendall(b"\x30\xff\xff\x7f" + b"x" * 1_000_000)
         bridge.say(BOOKING.at(id="b1"), booking())
         ear.until(lambda: MERGE_B1 in ear.retained())
