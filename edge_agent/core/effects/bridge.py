@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import JsonValue
+
 from edge_agent.core.agent import Effect
 from schemas.base import Message
 from schemas.commands import BookArgs
@@ -36,14 +38,103 @@ class PollStore(Effect):
 
 
 @dataclass(frozen=True)
+class StoredShare:
+    """A booking's share as the store has it, times aware UTC text. Never a link, never a recipient.
+
+    Attributes:
+        delivered_at: when the first message with a link to it was accepted by a mail server or a webhook.
+        changed: the store's change counter, one with the bookings'.
+    """
+
+    booking_id: str
+    share_id: str
+    expires_at: str
+    revoked_at: str | None
+    delivered_at: str | None
+    changed: int
+
+
+@dataclass(frozen=True)
+class StoredCommand:
+    """A command from afar, as the store has it: unanswered, meant for this device.
+
+    ``args`` is what a person or program wrote: it is validated like a command's payload.
+    """
+
+    id: str
+    target: str
+    name: str
+    args: Mapping[str, JsonValue]
+    deadline: str | None
+    created_at: str
+    changed: int
+
+
+@dataclass(frozen=True)
+class UnreadableRow:
+    """A row that is no booking: its id as far as it has one, and in one line what is wrong with it."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Polled:
-    """Rows changed after the cursor asked for; ``complete`` when the answer was whole."""
+    """What changed after the cursor asked for.
+
+    Attributes:
+        cursor: what to ask with next; every row with a lower or equal ``changed`` has been given.
+        rows: bookings changed.
+        count: all bookings the store has for this device, for a plausibility check only.
+        complete: nothing newer is left; False: ask again at once with ``cursor``.
+        shares: shares changed; of a booking with several the one that counts (live before ended, newest).
+        commands: commands changed and still unanswered.
+        unreadable: rows of the answer that are skipped, each with its reason.
+    """
 
     cursor: int
     rows: tuple[StoredBooking, ...]
     count: int
     automatic: bool
     complete: bool = True
+    shares: tuple[StoredShare, ...] = ()
+    commands: tuple[StoredCommand, ...] = ()
+    unreadable: tuple[UnreadableRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One result on its way to the store: the last body of a kind of a booking (or of the device).
+
+    ``seq`` rises with every row this device ever writes (it is the outbox's row number): a row with a lower
+    or equal one than the stored is an old one come late, and changes nothing.
+    """
+
+    booking_id: str
+    kind: str
+    seq: int
+    body: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something people may have to be told; a row once, whatever happens (idempotent by ``id``).
+
+    The device knows no recipients: whoever sends turns a notice into messages.
+
+    Attributes:
+        id: made from what happened (booking and kind, alarm and its beginning): the same again is the same.
+        kind: film_ready, film_partial, film_missed, alarm, recovered, preflight_failed, silent, back or test.
+        subject: booking id, or agent and alarm (``camera_left/stalled``), or the device.
+        at: when it happened, aware UTC text.
+        data: what a text about it needs; nothing personal, no link.
+    """
+
+    id: str
+    kind: str
+    subject: str
+    at: str
+    data: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True)
