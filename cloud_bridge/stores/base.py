@@ -44,6 +44,10 @@ class Conflict(StoreError):
         super().__init__("input", text)
 
 
+class Stale(Conflict):
+    """What was read before is no longer what is there."""
+
+
 class Missing(StoreError):
     """There is no such row."""
 
@@ -134,10 +138,11 @@ class ShareRow:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who a token speaks for."""
+    """Who a token speaks for. ``org``: their organisation; None is the one whose store this is."""
 
     user: str
     role: Role
+    org: str | None = None
 
 
 class Store(Protocol):
@@ -166,11 +171,19 @@ class Store(Protocol):
         """
         ...
 
-    def change_booking(self, booking_id: str, changes: Mapping[str, object]) -> BookingRow:
+    def change_booking(
+        self, booking_id: str, changes: Mapping[str, object], seen: int | None = None
+    ) -> BookingRow:
         """Change fields (those of `NewBooking` but id, kind, owner and of, and ``status``).
+
+        Args:
+            booking_id: which.
+            changes: the fields and their new values.
+            seen: the ``changed`` that must still be the row's; None: whatever it is.
 
         Raises:
             Missing: there is none.
+            Stale: it was changed since it was ``seen``.
             Conflict: the end would not be after the start (equal is allowed).
             Overlap: it would be confirmed where the court is taken.
         """

@@ -26,6 +26,7 @@ from cloud_bridge.stores.base import (
     RecordingRow,
     Role,
     ShareRow,
+    Stale,
     StoredResult,
     new_token,
     token_hash,
@@ -97,12 +98,16 @@ class SqliteStore:
             db.execute(f"INSERT INTO bookings ({columns}) VALUES ({holes})", tuple(row.values()))  # noqa: S608
             return _must(db, new.id), True
 
-    def change_booking(self, booking_id: str, changes: Mapping[str, object]) -> BookingRow:
+    def change_booking(
+        self, booking_id: str, changes: Mapping[str, object], seen: int | None = None
+    ) -> BookingRow:
         unknown = set(changes) - _CHANGEABLE
         if unknown:
             raise Conflict(f"{', '.join(sorted(unknown))} of a booking cannot be changed")
         with self._db.write() as db:
             row = dict(_raw(db, booking_id))
+            if seen is not None and row["changed"] != seen:
+                raise Stale(f"{booking_id} has been changed meanwhile")
             changed = {**row, **{name: _plain(value) for name, value in changes.items()}}
             if changed == row:
                 return _must(db, booking_id)

@@ -12,6 +12,7 @@ from cloud_bridge.stores import (
     Overlap,
     Position,
     Principal,
+    Stale,
     Store,
 )
 
@@ -186,6 +187,13 @@ class StoreConformance:
         rest = store.recordings(None, 2, Position(last.stored.start, last.id))
         assert [(row.booking.id, dict(row.results["recording"].body)) for row in rest] == [("b0", {"n": 0})]
         assert [row.booking.id for row in store.recordings("olga", 9, None)] == ["b1"]
+
+    def test_a_change_of_what_was_seen_before_another_is_refused(self, store: Store) -> None:
+        seen = store.create_booking(new("a", title="T"))[0].stored.changed
+        after = store.change_booking("a", {"title": "U"}, seen)
+        with pytest.raises(Stale):
+            store.change_booking("a", {"title": "V"}, seen)
+        assert store.booking("a") == after
 
     def test_one_share_is_made_and_its_link_given_once(self, store: Store) -> None:
         with pytest.raises(Missing):
