@@ -1,39 +1,100 @@
-"""What a store can do for whoever removes what is past its time."""
+"""What a store can do for whoever removes what is past its time. What is due is `cloud_bridge.keeping`'s."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from pydantic import JsonValue
 
+from cloud_bridge.stores.base import Position
+
 
 @dataclass(frozen=True)
-class DueFilm:
-    """A booking whose objects must go from the bucket.
+class KeptFilm:
+    """What the rows say of one booking's objects in the bucket; times aware UTC text.
 
-    ``keys``: those its uploads named; ``why``: ``past its time``, ``cancelled``, ``taken down``, ``erased``.
+    Attributes:
+        org, device: whose it is: its keys begin with ``{org}/{device}/``.
+        status: the booking's, None when it has no row; ``cancelled_at``: when it was last cancelled.
+        state: of the recording, as last told.
+        upload: body of the last upload result (`schemas.recording.UploadStage`); None: there is none.
+        stored_at: when that came; empty without one.
+        ordered: why somebody wants it gone now (``taken down``, ``erased``); None: nobody does.
+        removed: key -> ``verified_at`` of what was removed (empty: it was not verified), the latest of each.
     """
 
     booking_id: str
+    org: str
     device: str
-    keys: tuple[str, ...]
+    status: str | None
+    cancelled_at: str | None
+    state: str | None
+    upload: Mapping[str, JsonValue] | None
+    stored_at: str
+    ordered: str | None = None
+    removed: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The account of one object that is gone from the bucket; no person is in it.
+
+    ``bytes``: None when it was gone already. ``verified_at``: of the object that was removed, empty when it
+    never was verified: the same key verified later is another object. ``at``: aware UTC text.
+    """
+
+    booking_id: str
+    org: str
+    device: str
+    key: str
+    bytes: int | None
+    verified_at: str
     why: str
+    at: str
 
 
 class KeepingStore(Protocol):
     """Rules (transactions, threads, errors) as for `cloud_bridge.stores.base.Store`."""
 
-    def due_films(self, verified_before: datetime, limit: int) -> tuple[DueFilm, ...]:
-        """Films verified before then, and those of bookings cancelled or taken down; not yet removed."""
+    def devices(self) -> tuple[tuple[str, str], ...]:
+        """Organisation and id of every device there ever was, revoked ones too, in order."""
         ...
 
-    def film_removed(self, booking_id: str, why: str, account: Mapping[str, JsonValue]) -> None:
-        """Write that the objects are gone (keys, bytes, when): shares of it end, the account stays."""
+    def kept_films(self, limit: int, after: str | None) -> tuple[KeptFilm, ...]:
+        """Bookings with an object named by their upload that is not removed; by id, behind ``after``."""
+        ...
+
+    def kept_film(self, booking_id: str) -> KeptFilm | None:
+        """One booking, whatever is left of it; None when the store has neither its row nor a result of it."""
+        ...
+
+    def order_removal(self, booking_id: str, why: str) -> tuple[str, ...]:
+        """Ask that a booking's objects and those of its cuts go with the next round; their ids.
+
+        Repeating it keeps the first reason.
+
+        Raises:
+            Missing: there is neither its row nor a result of it.
+        """
+        ...
+
+    def film_removed(self, removals: Sequence[Removal]) -> int:
+        """Write that objects are gone, all or none; how many rows were new (by booking, key, verified_at).
+
+        With a ``film.mp4`` the booking's shares end now: they count as changed, like any end of a share.
+        """
+        ...
+
+    def removals(self, limit: int, after: Position | None) -> tuple[Removal, ...]:
+        """The account, newest first; ``after``: moment and key of the last one seen."""
         ...
 
     def prune(self, before: datetime) -> Mapping[str, int]:
-        """Remove rows past their time (receipts, results, sent messages, answered commands, ended shares,
-        cancelled or past bookings without a film), in one transaction; how many, by table. Audit rows stay.
+        """Remove rows older than that, in one transaction; how many, by table (only those that lost some).
+
+        Results (by when they came), ended shares, answered or expired commands, closed notices with sent or
+        given up messages, and bookings that ended or were cancelled before. A booking with an object that is
+        not removed stays, and so do its results. Accounts of removals and audit rows stay.
         """
         ...
