@@ -35,7 +35,11 @@ class Recipient:
 
 @dataclass(frozen=True)
 class OpenNotice:
-    """A notice nobody has turned into messages yet, with what the store knows about its booking."""
+    """A notice nobody has turned into messages yet, with what the store knows about its booking.
+
+    ``booking_kind`` is None when the notice is about no booking the store knows; ``zone`` is the device's
+    time zone when the store has one (None: the settings').
+    """
 
     device: str
     notice: Notice
@@ -44,13 +48,20 @@ class OpenNotice:
     audience: str = "link"
     start: str | None = None
     end: str | None = None
+    booking_kind: str | None = None
+    record: str = "yes"
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A message to be sent. ``subject`` is the booking's id, or the cause's.
+    """A message to be sent.
 
-    ``data`` is all a text needs but links, which are made on sending. ``not_before``: aware UTC text.
+    Attributes:
+        subject: the booking's id; of trouble the cause and its beginning, ``{Notice.subject}@{moment}``:
+            what stands before the ``@`` is the cause.
+        not_before: when it may go at the earliest, aware UTC text.
+        data: all a text needs but links, which are made on sending; ``share: true``: it carries a link.
     """
 
     device: str
@@ -74,11 +85,37 @@ class ClaimedMessage:
 
 
 @dataclass(frozen=True)
+class Told:
+    """A message there is; times aware UTC text.
+
+    Attributes:
+        state: ``waiting`` (also while claimed), ``sent`` or ``given_up``.
+        at: when it was sent or given up; of a waiting one when it is due.
+        why: why it last did not go, in one line.
+        data: as in `NewMessage`.
+    """
+
+    id: str
+    device: str
+    subject: str
+    kind: str
+    channel: Channel
+    recipient: str
+    language: str
+    state: Literal["waiting", "sent", "given_up"]
+    created_at: str
+    at: str
+    attempt: int
+    why: str | None
+    data: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+
+
+@dataclass(frozen=True)
 class DeviceSeen:
     """A device as whoever watches over it sees it; times aware UTC text.
 
-    ``seen_at``: when its last row came in, by the store's clock. ``next_booking``: id and start of the next
-    confirmed booking that is recorded.
+    ``now``: the store's clock. ``seen_at``: when its last row came in, by that clock. ``next_booking``: id
+    and start of the first confirmed booking that is recorded and not over, so also of one that runs.
     """
 
     device: str
@@ -86,6 +123,7 @@ class DeviceSeen:
     seen_at: str | None
     state: str | None
     next_booking: tuple[str, str] | None
+    now: str
 
 
 class MessageStore(Protocol):
@@ -113,12 +151,23 @@ class MessageStore(Protocol):
     def sent(self, message_id: str, sender: str) -> bool:
         """The message is out; False when the lease was lost meanwhile (it counts as sent all the same).
 
-        The first ``film_*`` message of a booking sets its share's ``delivered_at``.
+        A message whose ``data`` has ``share: true`` sets ``delivered_at`` of all shares of its booking
+        that have none, to the first such moment of that booking.
         """
         ...
 
     def not_sent(self, message_id: str, sender: str, why: str, again_at: str | None) -> None:
-        """It did not go: due again at ``again_at`` (aware UTC text), or given up for good."""
+        """It did not go: due again at ``again_at`` (aware UTC text), or (None) given up for good.
+
+        Nothing happens when the lease was lost, or it was sent.
+        """
+        ...
+
+    def told(self, device: str, cause: str | None, since: str) -> tuple[Told, ...]:
+        """Messages made since a moment about a cause (`NewMessage.subject` up to its ``@``); None: about all.
+
+        In the order they were made.
+        """
         ...
 
     def recipients(self, device: str) -> tuple[Recipient, ...]:
