@@ -1,7 +1,7 @@
 """What a store can do for whoever removes what is past its time. What is due is `cloud_bridge.keeping`'s."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class KeptFilm:
         upload: body of the last upload result (`schemas.recording.UploadStage`); None: there is none.
         stored_at: when that came; empty without one.
         ordered: why somebody wants it gone now (``taken down``, ``erased``); None: nobody does.
-        removed: key -> ``verified_at`` of what was removed (empty: it was not verified), the latest of each.
+        removed: key and ``verified_at`` (as the upload says it; empty: it was not verified) of what is gone.
     """
 
     booking_id: str
@@ -33,7 +33,7 @@ class KeptFilm:
     upload: Mapping[str, JsonValue] | None
     stored_at: str
     ordered: str | None = None
-    removed: Mapping[str, str] = field(default_factory=dict[str, str])
+    removed: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class KeepingStore(Protocol):
     def prune(self, before: datetime) -> Mapping[str, int]:
         """Remove rows older than that, in one transaction; how many, by table (only those that lost some).
 
-        Results (by when they came), ended shares, answered or expired commands, closed notices with sent or
-        given up messages, and bookings that ended or were cancelled before. A booking with an object that is
-        not removed stays, and so do its results. Accounts of removals and audit rows stay.
+        Bookings that ended before with their results and shares, unless an object of theirs is not removed
+        or a share of theirs is alive; results without a booking (by when they came); answered or expired
+        commands; closed notices and their messages. Accounts of removals and audit rows stay.
         """
         ...
