@@ -102,8 +102,8 @@ def test_a_server_that_is_away_is_a_reset(server: socket.socket) -> None:
     server.close()
     with (
         ThrottleProxy(port) as line,
+        pytest.raises(ConnectionResetError),  # on the first read, or already while the connection is made
         socket.create_connection(("127.0.0.1", line.port), timeout=30) as client,
-        pytest.raises(ConnectionResetError),
     ):
         client.recv(1)
 
