@@ -56,5 +56,80 @@ MIGRATIONS: tuple[str, ...] = (
         revoked_at TEXT
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE notices (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        device TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        "at" TEXT NOT NULL,
+        data TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        expanded_at TEXT
+    ) STRICT;
+    CREATE INDEX notices_open ON notices (seq) WHERE expanded_at IS NULL;
+    CREATE TABLE notifications (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        device TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        channel TEXT NOT NULL CHECK (channel IN ('email', 'webhook')),
+        recipient TEXT NOT NULL,
+        language TEXT NOT NULL,
+        not_before TEXT NOT NULL,
+        data TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sent', 'given_up')),
+        due_at TEXT NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        claimed_by TEXT,
+        claimed_until TEXT,
+        done_at TEXT,
+        why TEXT,
+        UNIQUE (device, subject, kind, channel, recipient)
+    ) STRICT;
+    CREATE INDEX notifications_due ON notifications (due_at) WHERE state = 'waiting';
+    CREATE TABLE recipients (
+        device TEXT NOT NULL,
+        channel TEXT NOT NULL CHECK (channel IN ('email', 'webhook')),
+        address TEXT NOT NULL,
+        kinds TEXT NOT NULL,
+        language TEXT NOT NULL,
+        quiet TEXT,
+        PRIMARY KEY (device, channel, address)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE device_status (
+        device TEXT PRIMARY KEY,
+        org TEXT NOT NULL,
+        seen_at TEXT,
+        state TEXT
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE shares ADD COLUMN delivered_at TEXT;
+    ALTER TABLE shares ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+    UPDATE shares SET changed = (SELECT value FROM counters WHERE name = 'changed')
+        + (SELECT count(*) FROM shares AS other WHERE other.rowid <= shares.rowid);
+    UPDATE counters SET value = value + (SELECT count(*) FROM shares) WHERE name = 'changed';
+    """,
+    """
+    CREATE TABLE removals (
+        booking_id TEXT NOT NULL,
+        key TEXT NOT NULL,
+        verified_at TEXT NOT NULL,
+        org TEXT NOT NULL,
+        device TEXT NOT NULL,
+        bytes INTEGER,
+        why TEXT NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (booking_id, key, verified_at)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX removals_at ON removals (at, key);
+    CREATE TABLE removal_orders (
+        booking_id TEXT PRIMARY KEY,
+        why TEXT NOT NULL,
+        at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 """One step each; the file's ``user_version`` says how many it has had. Only ever appended to."""
