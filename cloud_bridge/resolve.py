@@ -3,12 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import TypeVar
 
-from edge_agent.core.effects import StoredBooking
+from edge_agent.core.effects import StoredBooking, StoredMedia
 from edge_agent.core.settings import Settings
 from schemas.base import PayloadError, validate
 from schemas.booking import AssetRef, Booking, Logo
 
+M = TypeVar("M", Logo, AssetRef)
 Dressings = tuple[tuple[Logo, ...], AssetRef | None]
 
 
@@ -50,7 +52,11 @@ def resolve(
     from_, to, border = planned(row, start, end, rows, settings)
     to = _not_undone(before, to, border, now)
     record = row.record if automatic or row.kind != "booked" else "no"
-    logos, intro = dressings
+    if before is not None and before.from_ <= now:
+        # A film keeps what it was begun with; a change reaches the next one.
+        logos, intro = before.branding, before.intro
+    else:
+        logos, intro = dressed(row.dressing, dressings, settings.device.org)
     fields: Mapping[str, object] = {
         "rev": before.rev if before else 1,
         "kind": row.kind,
@@ -73,6 +79,30 @@ def resolve(
     if before is None or booking == before:
         return before or booking
     return booking.replace(rev=before.rev + 1)
+
+
+def dressed(dressing: Collection[StoredMedia], own: Dressings, org: str) -> Dressings:
+    """Slot by slot: what the booking's owner uploaded, else the organisation, else the device's own.
+
+    Uploads take the slots ``logo``, ``sponsor1`` to ``sponsor3`` and the intro; what the device shows in
+    other slots (``company``) is always shown. A row that makes no sense is left out: no logo is worth a film.
+    """
+    found = {media.slot: media for media in sorted(dressing, key=lambda media: media.of == "user")}
+    intro = found.pop("intro", None)
+    logos = [logo for logo in own[0] if logo.slot not in found]
+    logos += [logo for _, media in sorted(found.items()) if (logo := _made(Logo, media, org))]
+    return tuple(logos), (_made(AssetRef, intro, org) if intro else None) or own[1]
+
+
+def _made(model: type[M], media: StoredMedia, org: str) -> M | None:
+    fields = {
+        "key": f"{org}/assets/{media.sha256}",
+        **{name: getattr(media, name) for name in model.model_fields if name != "key"},
+    }
+    try:
+        return validate(model, fields)
+    except PayloadError:
+        return None
 
 
 def planned(

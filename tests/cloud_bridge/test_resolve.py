@@ -1,17 +1,27 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_bridge.resolve import forbidden, last_border, moment, next_start, planned, resolve, running
-from edge_agent.core.effects import StoredBooking
+from cloud_bridge.resolve import (
+    Dressings,
+    forbidden,
+    last_border,
+    moment,
+    next_start,
+    planned,
+    resolve,
+    running,
+)
+from edge_agent.core.effects import StoredBooking, StoredMedia
 from edge_agent.core.settings import Booking as BookingSettings
 from edge_agent.core.settings import Settings
 from schemas.base import PayloadError
-from schemas.booking import Booking
+from schemas.booking import AssetRef, Booking, Logo
 from tests.cloud_bridge.made import SETTINGS, at, row
 
 ROLLS = Settings(booking=BookingSettings(pre_s=60, post_s=120))
@@ -208,3 +218,64 @@ def test_borders_of_the_courts_time() -> None:
     assert [next_start(known, at(m)) for m in (-1, 0, 95)] == [at(0), at(90), None]
     # What was cancelled at 76 was somebody's time all the same.
     assert [last_border(known, at(m)) for m in (-1, 30, 80, 95)] == [None, at(0), at(76), at(90)]
+
+
+# --- logos and intros ---
+
+
+def media(slot: str, digit: str, of: Literal["user", "organisation"] = "user", **more: Any) -> StoredMedia:
+    fields = {"place": "top_right", "size": 16.0, "opacity": 1.0, **more}
+    return StoredMedia(of, slot, digit * 64, 7, **fields)
+
+
+OWN_INTRO = AssetRef(key="club/assets/own", sha256="e" * 64, bytes=3)
+OWN: Dressings = (
+    (
+        Logo(key="k", sha256="a" * 64, bytes=1, slot="company", place="bottom_right"),
+        Logo(key="k", sha256="b" * 64, bytes=1, slot="logo", place="top_left"),
+    ),
+    OWN_INTRO,
+)
+
+
+def dressed_as(
+    *dressing: StoredMedia, before: Booking | None = None, now: float = -10
+) -> tuple[dict[str, str], str | None]:
+    found = resolve(row(dressing=dressing), (), before, at(now), SETTINGS, OWN)
+    return {logo.slot: logo.sha256[0] for logo in found.branding}, found.intro.sha256[0] if found.intro else None
+
+
+def test_slot_by_slot_the_owners_media_come_before_the_clubs_and_those_before_the_devices() -> None:
+    assert dressed_as() == ({"company": "a", "logo": "b"}, "e")
+    club = (media("logo", "1", "organisation"), media("sponsor1", "2", "organisation"))
+    assert dressed_as(*club) == ({"company": "a", "logo": "1", "sponsor1": "2"}, "e")
+    own = (media("intro", "4"), media("logo", "3"))
+    for order in ((*club, *own), (*own, *club)):
+        assert dressed_as(*order) == ({"company": "a", "logo": "3", "sponsor1": "2"}, "4")
+
+
+def test_an_upload_is_named_by_its_key_with_its_place() -> None:
+    sponsor = media("sponsor2", "5", place="bottom_left", size=9.5, opacity=0.5)
+    found = resolve(row(dressing=(sponsor, media("intro", "6"))), (), None, at(-10), SETTINGS)
+    (logo,) = found.branding
+    assert (logo.key, logo.sha256, logo.bytes) == (f"club/assets/{'5' * 64}", "5" * 64, 7)
+    assert (logo.slot, logo.place, logo.size, logo.opacity) == ("sponsor2", "bottom_left", 9.5, 0.5)
+    assert found.intro == AssetRef(key=f"club/assets/{'6' * 64}", sha256="6" * 64, bytes=7)
+
+
+def test_a_change_reaches_a_booking_until_it_begins() -> None:
+    first = resolve(row(dressing=(media("logo", "1"),)), (), None, at(-10), SETTINGS)
+    changed = row(dressing=(media("logo", "2"),), changed=2)
+    assert resolve(changed, (), first, at(-1), SETTINGS).branding[0].sha256[0] == "2"
+    assert resolve(changed, (), first, at(1), SETTINGS) is first
+    assert resolve(row(changed=3), (), first, at(1), SETTINGS) is first
+    assert resolve(row(changed=3), (), first, at(-1), SETTINGS).branding == ()
+
+
+@pytest.mark.parametrize(
+    "odd", [{"place": "middle"}, {"size": 0.0}, {"size": 101.0}, {"opacity": 1.5}, {"opacity": float("nan")}]
+)
+def test_media_that_make_no_sense_cost_no_film(odd: dict[str, Any]) -> None:
+    good, bad = media("sponsor1", "1"), media("logo", "2", **odd)
+    found = resolve(row(dressing=(bad, good)), (), None, at(-10), SETTINGS)
+    assert [logo.slot for logo in found.branding] == ["sponsor1"]

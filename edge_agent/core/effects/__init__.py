@@ -18,6 +18,7 @@ from edge_agent.core.effects.bridge import (
     ShareMade,
     StoredBooking,
     StoredCommand,
+    StoredMedia,
     StoredShare,
     UnreadableRow,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "ShareMade",
     "StoredBooking",
     "StoredCommand",
+    "StoredMedia",
     "StoredShare",
     "UnreadableRow",
     "UploaderInventory",

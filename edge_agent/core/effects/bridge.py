@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -11,8 +12,34 @@ from schemas.commands import BookArgs
 
 
 @dataclass(frozen=True)
+class StoredMedia:
+    """A logo or intro as the store has it: a file our own worker wrote, named by its hash.
+
+    Attributes:
+        of: whose it is: the booking's owner's, or the organisation's.
+        slot: ``logo``, ``sponsor1`` to ``sponsor3``, or ``intro``; for an intro what follows ``bytes`` means
+            nothing.
+        size: width in hundredths of the film's height.
+    """
+
+    of: Literal["user", "organisation"]
+    slot: str
+    sha256: str
+    bytes: int
+    place: str
+    size: float
+    opacity: float
+
+
+@dataclass(frozen=True)
 class StoredBooking:
-    """A booking row as the store has it, times aware UTC. ``changed``: the store's change counter."""
+    """A booking row as the store has it, times aware UTC.
+
+    Attributes:
+        changed: the store's change counter; it also rises, while the booking has not begun, when what is
+            in ``dressing`` changes.
+        dressing: logos and intro of its owner and of the organisation, in any order.
+    """
 
     id: str
     kind: str
@@ -27,6 +54,7 @@ class StoredBooking:
     of: str | None
     changed: int
     created_at: str
+    dressing: tuple[StoredMedia, ...] = ()
 
 
 @dataclass(frozen=True)
