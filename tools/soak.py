@@ -31,7 +31,18 @@ from tests.framecode import read_film
 TOP = Path(__file__).resolve().parent.parent
 REPORTS = TOP / "docs" / "reliability"
 FPS = 30
+WATCHABLE_S, SKEW_MS, REPEATED, CAMERA_S = 4.0, 500 / FPS + 1, 0.05, 3.0
+"""Bounds: whistle to watchable on loopback; p99 of the skew (half a frame and 1 ms); share of repeated pairs;
+what the kill of a camera's agent may cost that camera."""
 Lines = list[str]
+
+
+BROKEN = "- NOT HELD:"
+
+
+def _broken(what: str, held: bool, bound: str) -> Lines:  # noqa: FBT001 - reads as: what, held or not, which bound
+    """A line for a bound that was not held, else none."""
+    return [] if held else [f"{BROKEN} {what}: {bound} expected"]
 
 
 def say(text: str) -> None:
@@ -51,7 +62,11 @@ def whistle(arguments: argparse.Namespace) -> Lines:
             size = f"{got['film_bytes'] / 1e6:.1f} MB"
             times = f"{got['whistle_to_watchable_s']} s | {got['machine_s']} s | {got['uplink_s']} s"
             lines.append(f"| {seconds} s | {got['state']} | {times} | {size} |")
-    return lines
+            lines += _broken(f"{seconds} s", got["state"] == "ready", "ready")
+            lines += _broken(
+                f"{seconds} s", got["whistle_to_watchable_s"] <= WATCHABLE_S, f"at most {WATCHABLE_S} s"
+            )
+    return sorted(lines, key=lambda line: line.startswith(BROKEN))
 
 
 def drift(arguments: argparse.Namespace) -> Lines:
@@ -78,13 +93,17 @@ def drift(arguments: argparse.Namespace) -> Lines:
         f"- skew by frame codes: {skew} (half a frame is {500 / FPS:.2f} ms)",
         f"- repeated pairs: {repeated} seen ({share:.2f} %), {got['receipt']['repeated']} in the receipt",
         f"- receipt's skew: {got['receipt']['skew_ms']}",
+        *_broken("skew", p99 <= SKEW_MS, f"p99 at most {SKEW_MS:.2f} ms"),
+        *_broken("repeated", repeated <= REPEATED * len(frames), f"at most {100 * REPEATED:.0f} %"),
+        *_broken("frames", len(frames) == seconds * FPS, f"{seconds * FPS}"),
     ]
 
 
 def kills(arguments: argparse.Namespace) -> Lines:
     """One complete film for every killed process."""
     rng = random.Random(arguments.seed)
-    lines = ["| killed | state | frames after intro | missing | decoded |", "|---|---|---|---|---|"]
+    lines = ["| killed | state | frames after intro | lost by the killed camera | both shown |"]
+    lines.append("|---|---|---|---|---|")
     seconds = (arguments.lengths or (14,))[0]
     with _device({}) as (lab, client, token):
         for victim in [*agent_names(lab.settings), "broker"] * arguments.rounds:
@@ -92,13 +111,23 @@ def kills(arguments: argparse.Namespace) -> Lines:
             killer.start()
             got = record_one(client, lab, token, seconds, say)
             killer.join()
-            frames = read_film(lab.folder / "film.mp4", "side_by_side")
-            intro = got["receipt"]["film"]["intro_frames"]
-            whole = sum(1 for pair in frames[intro:] if None not in pair)
-            missing = {k: v for k, v in got["receipt"]["pictures"].items() if k != "side_by_side"}
-            count = f"{len(frames) - intro} of {seconds * FPS}"
-            lines.append(f"| {victim} | {got['state']} | {count} | {missing} | {whole} |")
-    return lines
+            lines += _killed(victim, got, read_film(lab.folder / "film.mp4", "side_by_side"), seconds)
+    return sorted(lines, key=lambda line: line.startswith(BROKEN))
+
+
+def _killed(victim: str, got: Mapping[str, Any], frames: list[Any], seconds: int) -> Lines:
+    receipt = got["receipt"]
+    after = frames[receipt["film"]["intro_frames"] :]
+    both = sum(1 for pair in after if None not in pair)
+    camera = receipt["cameras"].get(victim.removeprefix("camera_"))
+    lost_s = (camera["expected"] - camera["captured"]) / FPS if camera else 0.0
+    row = f"| {victim} | {got['state']} | {len(after)} of {seconds * FPS} | {lost_s:.2f} s | {both} |"
+    return [
+        row,
+        *_broken(victim, len(after) == seconds * FPS, "every frame of the planned time"),
+        *_broken(victim, lost_s <= CAMERA_S, f"at most {CAMERA_S} s lost"),
+        *_broken(victim, camera is not None or both == seconds * FPS, "both cameras all the time"),
+    ]
 
 
 def seeds(arguments: argparse.Namespace) -> Lines:
@@ -106,7 +135,7 @@ def seeds(arguments: argparse.Namespace) -> Lines:
     count = arguments.rounds * 100
     failed = [report for seed in range(count) if not (report := simulate(seed, 2.0)).ok]
     lines = [f"- {count} seeds of 2 h: {count - len(failed)} green"]
-    return [*lines, *(f"- seed {report.seed}: {report}" for report in failed)]
+    return [*lines, *(f"{BROKEN} seed {report.seed}: {report}" for report in failed)]
 
 
 def _kill(lab: Lab, victim: str) -> None:
@@ -147,7 +176,7 @@ LANES: Mapping[str, Callable[[argparse.Namespace], Lines]] = {
 
 
 def main() -> int:
-    """Run a lane; returns 0 when it came to its end."""
+    """Run a lane; returns 0 when it came to its end and every bound was held, else 1."""
     parser = argparse.ArgumentParser(
         prog="ezrec soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -173,7 +202,7 @@ def main() -> int:
     if not arguments.no_report:
         REPORTS.mkdir(parents=True, exist_ok=True)
         (REPORTS / f"{began:%Y-%m-%d}-{arguments.lane}.md").write_text(text, encoding="utf-8")
-    return 0
+    return 1 if any(line.startswith(BROKEN) for line in lines) else 0
 
 
 if __name__ == "__main__":
