@@ -242,7 +242,9 @@ def dressed_as(
     *dressing: StoredMedia, before: Booking | None = None, now: float = -10
 ) -> tuple[dict[str, str], str | None]:
     found = resolve(row(dressing=dressing), (), before, at(now), SETTINGS, OWN)
-    return {logo.slot: logo.sha256[0] for logo in found.branding}, found.intro.sha256[0] if found.intro else None
+    return {logo.slot: logo.sha256[0] for logo in found.branding}, found.intro.sha256[
+        0
+    ] if found.intro else None
 
 
 def test_slot_by_slot_the_owners_media_come_before_the_clubs_and_those_before_the_devices() -> None:
