@@ -131,5 +131,41 @@ MIGRATIONS: tuple[str, ...] = (
         at TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE VIEW objects_left AS
+        SELECT r.booking_id, json_extract(o.value, '$.key') AS key,
+            coalesce(json_extract(o.value, '$.verified_at'), '') AS verified_at
+        FROM results r, json_each(r.body, '$.objects') o
+        WHERE r.kind = 'upload' AND o.type = 'object' AND json_type(o.value, '$.key') = 'text'
+            AND NOT EXISTS (SELECT 1 FROM removals d WHERE d.booking_id = r.booking_id
+                AND d.key = json_extract(o.value, '$.key')
+                AND d.verified_at = coalesce(json_extract(o.value, '$.verified_at'), ''));
+    """,
+    """
+    CREATE TABLE user_media (
+        "of" TEXT NOT NULL CHECK ("of" IN ('user', 'organisation')),
+        who TEXT NOT NULL,
+        slot TEXT NOT NULL CHECK (slot IN ('logo', 'sponsor1', 'sponsor2', 'sponsor3', 'intro')),
+        sha256 TEXT NOT NULL CHECK (length(sha256) = 64),
+        bytes INTEGER NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('png', 'mp4')),
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        seconds REAL,
+        place TEXT,
+        size REAL CHECK (size > 0 AND size <= 100),
+        opacity REAL CHECK (opacity >= 0 AND opacity <= 1),
+        updated_at TEXT NOT NULL,
+        PRIMARY KEY ("of", who, slot),
+        CHECK ((slot = 'intro') = (kind = 'mp4') AND (slot = 'intro') = (place IS NULL))
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX user_media_sha256 ON user_media (sha256);
+    CREATE TABLE assets (
+        sha256 TEXT PRIMARY KEY,
+        unused_since TEXT,
+        removing_since TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX bookings_owner ON bookings (owner, "start");
+    """,
 )
 """One step each; the file's ``user_version`` says how many it has had. Only ever appended to."""
