@@ -1,8 +1,8 @@
 """How films reach the people who played, and how somebody hears of trouble.
 
 A `Notice` is written by the device (`cloud_bridge.notices`) or by the watch here; `spread` turns it into
-messages, `sender` claims and sends them. Texts are made here, in every language: ``Notice.data`` has facts, and
-sentences only where an alarm or check brought its own. Times are aware UTC text; what is not known is
+messages, `sender` claims and sends them. Texts are made here, in every language: ``Notice.data`` has facts,
+and sentences only where an alarm or check brought its own. Times are aware UTC text; what is not known is
 left out. Ids of notices are unique over all devices: they begin with the device's.
 
 film_ready: subject is the booking. ``kind`` booked / manual / cut, ``start``, ``end`` (planned),
