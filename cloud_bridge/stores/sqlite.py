@@ -6,7 +6,7 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -32,6 +32,7 @@ from cloud_bridge.stores.base import (
     token_hash,
 )
 from cloud_bridge.stores.sqlite_db import Database
+from cloud_bridge.stores.sqlite_media import wearing
 from edge_agent.core.effects import Polled, StoredBooking
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
@@ -77,9 +78,10 @@ class SqliteStore:
             found = db.execute(
                 "SELECT * FROM bookings WHERE changed > ? ORDER BY changed", (since,)
             ).fetchall()
+            rows = wearing(db, (_booking(row).stored for row in found))
             count = int(db.execute("SELECT count(*) FROM bookings").fetchone()[0])
             automatic = _automatic(db)
-        return Polled(newest, tuple(_booking(row).stored for row in found), count, automatic)
+        return Polled(newest, rows, count, automatic)
 
     def create_booking(self, new: NewBooking) -> tuple[BookingRow, bool]:
         now = self._now()
@@ -349,7 +351,8 @@ def _raw(db: sqlite3.Connection, booking_id: str) -> sqlite3.Row:
 
 
 def _must(db: sqlite3.Connection, booking_id: str) -> BookingRow:
-    return _booking(_raw(db, booking_id))
+    row = _booking(_raw(db, booking_id))
+    return replace(row, stored=wearing(db, [row.stored])[0])
 
 
 def _find(db: sqlite3.Connection, booking_id: str) -> BookingRow | None:
