@@ -203,3 +203,8 @@ def primary_key(db: Connection, table: str) -> tuple[str, ...]:
         (table,),
     ).fetchall()
     return tuple(cast("str", row[0]) for row in rows)
+
+
+def words(text: str) -> sql.SQL:
+    """SQL that is ours or the catalogue's, never a request's."""
+    return sql.SQL(text)  # pyright: ignore[reportArgumentType]

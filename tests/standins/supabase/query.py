@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
-from tests.standins.supabase.database import Statement
+from tests.standins.supabase.database import Statement, words
 from tests.standins.supabase.errors import RestError
 
 RESERVED = frozenset({"select", "order", "limit", "offset", "columns", "on_conflict"})
@@ -69,7 +69,7 @@ def paged(limit: str | None, offset: str | None) -> Statement:
         if text is not None:
             if not text.isdigit():
                 raise _unparsable(text)
-            part += sql.SQL(word) + sql.Literal(int(text))
+            part += words(word) + sql.Literal(int(text))
     return part
 
 
@@ -81,7 +81,7 @@ def _filter(name: str, text: str, known: Sequence[str]) -> Statement:
     column = sql.Identifier(name)
     if operator == "is" and value in {"null", "true", "false", "unknown"}:
         word = {"null": "NULL", "true": "TRUE", "false": "FALSE", "unknown": "UNKNOWN"}[value]
-        return column + sql.SQL(" IS ") + sql.SQL(word)
+        return column + sql.SQL(" IS ") + words(word)
     if operator == "in" and value.startswith("(") and value.endswith(")"):
         items = next(csv.reader([value[1:-1]], escapechar="\\"), [])
         if not items:
@@ -91,7 +91,7 @@ def _filter(name: str, text: str, known: Sequence[str]) -> Statement:
         raise _unparsable(text)
     if operator in {"like", "ilike"}:
         value = value.replace("*", "%")
-    compare = sql.SQL(f" {_COMPARISONS[operator]} ")
+    compare = words(f" {_COMPARISONS[operator]} ")
     return column + compare + sql.Literal(value)
 
 

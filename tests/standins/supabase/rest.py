@@ -17,6 +17,7 @@ from tests.standins.supabase.database import (
     columns,
     functions,
     primary_key,
+    words,
 )
 from tests.standins.supabase.errors import RestError
 
@@ -159,7 +160,7 @@ def _calling(name: str, function: Function, given: Mapping[str, object]) -> Stat
         sql.SQL("{0} := _.{0}").format(sql.Identifier(argument)) for argument in names
     )
     typed = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(argument), sql.SQL(function.arguments[argument]))
+        sql.SQL("{} {}").format(sql.Identifier(argument), words(function.arguments[argument]))
         for argument in names
     )
     call = sql.SQL("{}({})").format(target, passed)

@@ -8,7 +8,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
@@ -117,7 +117,7 @@ class SupabaseStandIn:
             self._thread.join(WAIT_S)
 
     @asynccontextmanager
-    async def _living(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _living(self, _app: Starlette) -> AsyncGenerator[None]:
         feed = asyncio.create_task(forever(self.realtime.listen))
         try:
             yield
