@@ -10,8 +10,9 @@ from fastapi.security import HTTPBearer
 from starlette.types import Lifespan
 
 from cloud_bridge.api import bookings, devices, pages, problems, recordings
+from cloud_bridge.api.access import require_declared
 from cloud_bridge.api.context import Context, zone_of
-from cloud_bridge.api.gate import Gate
+from cloud_bridge.api.gate import Gate, GuardedRoute
 from cloud_bridge.objects import Objects, objects_of
 from cloud_bridge.stores.base import Store
 from edge_agent import VERSION
@@ -37,6 +38,10 @@ _PROBLEM = {
 }
 
 
+API = (bookings, recordings, devices)
+PAGES = (pages,)
+
+
 def create_app(settings: Settings, store: Store, clock: Clock | None = None) -> FastAPI:
     """The application over a store, which stays its caller's. Makes no request and starts nothing."""
     objects = objects_of(settings)
@@ -50,10 +55,13 @@ def create_app(settings: Settings, store: Store, clock: Clock | None = None) -> 
     )
     app.state.context = Context(settings, store, objects, clock or SystemClock(), zone_of(settings))
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
-    for part in (bookings, recordings, devices):
+    for part in API:
+        require_declared(part.router.routes, GuardedRoute)
         api.include_router(part.router, responses=_responses())
     app.include_router(api)
-    app.include_router(pages.router)
+    for part in PAGES:
+        require_declared(part.router.routes, GuardedRoute)
+        app.include_router(part.router)
     app.add_middleware(Gate, store=store, origins=objects.origins)
     problems.install(app)
     return app

@@ -4,9 +4,10 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
+from cloud_bridge.api.access import TheBooking, access, reach
 from cloud_bridge.api.context import Context, context, principal
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.models import (
@@ -22,33 +23,13 @@ from cloud_bridge.api.models import (
 from cloud_bridge.api.problems import Problem
 from cloud_bridge.api.story import facts
 from cloud_bridge.orders import refusal
-from cloud_bridge.stores.base import BookingQuery, BookingRow, NewBooking, Principal, RecordingRow
-from schemas.base import ID_PATTERN
+from cloud_bridge.stores.base import BookingQuery, BookingRow, NewBooking, RecordingRow
 from schemas.recording import FINAL_STATES
 
 router = APIRouter(route_class=GuardedRoute, tags=["bookings"])
-BookingId = Annotated[str, Path(pattern=ID_PATTERN, description="the booking's id")]
 
 
-def own(who: Principal) -> str | None:
-    """The owner whose rows alone somebody sees; None: all."""
-    return who.user if who.role == "user" else None
-
-
-def visible(request: Request, booking_id: str) -> BookingRow:
-    """A booking the asker may see.
-
-    Raises:
-        Problem: 404, there is none, or it is somebody else's.
-    """
-    row = context(request).store.booking(booking_id)
-    owner = own(principal(request))
-    if row is None or (owner is not None and row.stored.owner != owner):
-        raise Problem(404, f"there is no booking {booking_id}")
-    return row
-
-
-@router.get("/bookings")
+@router.get("/bookings", openapi_extra=access("user", "rows"))
 def list_bookings(
     request: Request,
     begin: Annotated[AwareDatetime | None, Query(alias="from", description="that end after")] = None,
@@ -58,11 +39,19 @@ def list_bookings(
     cursor: Cursor = None,
 ) -> Page[BookingOut]:
     """Bookings, oldest start first."""
-    query = BookingQuery(begin, end, status, own(principal(request)), limit, position(cursor))
+    sees = reach(request)
+    if sees.nothing:
+        return Page(items=())
+    query = BookingQuery(begin, end, status, sees.owner, limit, position(cursor))
     return booking_page(context(request).store.bookings(query), limit)
 
 
-@router.post("/bookings", status_code=201, responses={200: {"description": "it was there already"}})
+@router.post(
+    "/bookings",
+    status_code=201,
+    responses={200: {"description": "it was there already"}},
+    openapi_extra=access("user", "club"),
+)
 def create_booking(request: Request, response: Response, asked: BookingIn) -> BookingOut:
     """Book the court. Idempotent by ``id``; another booking with that id, or in that time, is a 409."""
     ctx, who = context(request), principal(request)
@@ -94,29 +83,29 @@ def create_booking(request: Request, response: Response, asked: BookingIn) -> Bo
     return BookingOut.of_row(row)
 
 
-@router.get("/bookings/{booking_id}")
-def read_booking(request: Request, booking_id: BookingId) -> BookingOut:
+@router.get("/bookings/{booking_id}", openapi_extra=access("user", "booking"))
+def read_booking(booking: TheBooking) -> BookingOut:
     """One booking."""
-    return BookingOut.of_row(visible(request, booking_id))
+    return BookingOut.of_row(booking)
 
 
-@router.patch("/bookings/{booking_id}")
-def change_booking(request: Request, booking_id: BookingId, asked: BookingPatch) -> BookingOut:
+@router.patch("/bookings/{booking_id}", openapi_extra=access("user", "booking"))
+def change_booking(request: Request, booking: TheBooking, asked: BookingPatch) -> BookingOut:
     """Change a booking, also while it runs. What can no longer be had is a 409."""
-    ctx, row = context(request), visible(request, booking_id)
+    ctx, row = context(request), booking
     changes = asked.changes()
     _refuse(ctx, row, asked)
     if asked.end is not None and datetime.fromisoformat(row.stored.start) <= ctx.now():
         changes["end"] = max(asked.end, ctx.now())
-    return BookingOut.of_row(ctx.store.change_booking(booking_id, changes))
+    return BookingOut.of_row(ctx.store.change_booking(booking.id, changes))
 
 
-@router.delete("/bookings/{booking_id}", status_code=204)
-def cancel_booking(request: Request, booking_id: BookingId) -> None:
+@router.delete("/bookings/{booking_id}", status_code=204, openapi_extra=access("user", "booking"))
+def cancel_booking(request: Request, booking: TheBooking) -> None:
     """Cancel a booking. It can be taken back for a while; afterwards its pictures are gone."""
-    ctx, row = context(request), visible(request, booking_id)
+    ctx, row = context(request), booking
     _refuse(ctx, row, BookingPatch(status="cancelled"))
-    ctx.store.change_booking(booking_id, {"status": "cancelled"})
+    ctx.store.change_booking(booking.id, {"status": "cancelled"})
 
 
 def _refuse(ctx: Context, row: BookingRow, asked: BookingPatch) -> None:

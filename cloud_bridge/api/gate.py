@@ -9,19 +9,17 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud_bridge.api.context import principal
-from cloud_bridge.api.problems import Problem, problem
-from cloud_bridge.stores.base import Role, Store, StoreError
+from cloud_bridge.api.access import admit, declared
+from cloud_bridge.api.body import allow, bounded, refuse_declared
+from cloud_bridge.api.problems import problem
+from cloud_bridge.stores.base import Store, StoreError
 
 PREFIX = "/api/v1/"
 OPEN = frozenset({"/api/v1/openapi.json"})
-RANK: dict[Role, int] = {"user": 0, "operator": 1, "admin": 2}
-ROLE = "x-role"
-MAX_BODY_BYTES = 64 * 1024
 
 
 class Gate:
-    """Middleware: under ``/api/v1`` a valid key or 401; no request with a large body; safe headers on all."""
+    """Middleware: under ``/api/v1`` a valid key or 401; safe headers on all answers."""
 
     def __init__(self, app: ASGIApp, store: Store, origins: tuple[str, ...]) -> None:
         self._app = app
@@ -51,20 +49,12 @@ class Gate:
             await send(message)
 
         refusal = await self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_safely)
+        await (refusal or self._app)(scope, bounded(scope, receive), send_safely)
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
         path: str = scope["path"]
         if path.startswith(PREFIX) and path not in OPEN:
-            refusal = await self._stranger(scope, headers)
-            if refusal is not None:
-                return refusal
-        if "transfer-encoding" in headers:
-            return problem(411, "the length of the body must be given")
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            return problem(413, f"at most {MAX_BODY_BYTES} bytes are taken")
+            return await self._stranger(scope, Headers(scope=scope))
         return None
 
     async def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
@@ -82,21 +72,20 @@ class Gate:
         return None
 
 
-def for_role(role: Role) -> dict[str, Any]:
-    """The mark of a route that asks for more than a user, shown in the OpenAPI document too."""
-    return {ROLE: role}
-
-
 class GuardedRoute(APIRoute):
-    """A route that refuses a role that is too low (403) before it reads the request."""
+    """A route that asks its declaration (`access`) before it reads the request."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        needed: Role = (self.openapi_extra or {}).get(ROLE, "user")
+        needed = declared(self)
+        if needed is None:
+            raise RuntimeError(f"route {self.path} declares no role and owner: openapi_extra=access(..)")
 
         async def guarded(request: Request) -> Response:
-            if RANK[principal(request).role] < RANK[needed]:
-                raise Problem(403, f"this needs the role {needed}")
+            if needed.role != "open":
+                await anyio.to_thread.run_sync(admit, request, needed)
+            refuse_declared(request.headers.get("content-length", "0"), needed.max_body_bytes)
+            allow(request.scope, needed.max_body_bytes)
             return await handle(request)
 
         return guarded

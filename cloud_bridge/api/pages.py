@@ -12,7 +12,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from cloud_bridge.api.access import access
 from cloud_bridge.api.context import Context, context, only_here, share_base
+from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.problems import problem
 from cloud_bridge.api.story import Facts, facts, tell
 from cloud_bridge.objects import S3Objects, Wanted
@@ -21,7 +23,8 @@ from cloud_bridge.shares import film_ends
 from cloud_bridge.stores.base import RecordingRow, ShareRow, StoreError
 from schemas.recording import UploadedObject
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+ANYBODY = access("open", "nobody")
 PAGES = Environment(loader=PackageLoader("cloud_bridge.api"), autoescape=select_autoescape())
 STATIC = Path(__file__).parent / "static"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
@@ -43,7 +46,7 @@ def page(name: str, status: int = 200, **values: object) -> Response:
     return Response(text, status, NO_STORE, "text/html; charset=utf-8")
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=ANYBODY)
 def healthz(request: Request) -> Response:
     """200 while the store can be read."""
     try:
@@ -53,20 +56,20 @@ def healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n", headers=NO_STORE)
 
 
-@router.get("/")
+@router.get("/", openapi_extra=ANYBODY)
 def home() -> Response:
     """The operator's page, behind the login."""
     return RedirectResponse("/login", 303)
 
 
-@router.get("/login")
+@router.get("/login", openapi_extra=ANYBODY)
 def login(request: Request) -> Response:
     """Says how to come in today."""
     ctx = context(request)
     return page("login.html", base=share_base(ctx.settings, request), device=ctx.settings.device.id)
 
 
-@router.api_route("/static/{name}", methods=["GET", "HEAD"])
+@router.api_route("/s/static/{name}", methods=["GET", "HEAD"], openapi_extra=ANYBODY)
 def static(name: str) -> Response:
     """Our own style sheet and script."""
     if name not in ("ezrec.css", "player.js"):
@@ -74,7 +77,7 @@ def static(name: str) -> Response:
     return FileResponse(STATIC / name, headers={"Cache-Control": "public, max-age=300"})
 
 
-@router.api_route("/s/{token}", methods=["GET", "HEAD"])
+@router.api_route("/s/{token}", methods=["GET", "HEAD"], openapi_extra=ANYBODY)
 def share_page(request: Request, token: str) -> Response:
     """The player's page; for a player that asks for bytes, the film itself."""
     if "range" in request.headers and "text/html" not in request.headers.get("accept", ""):
@@ -96,19 +99,19 @@ def share_page(request: Request, token: str) -> Response:
     )
 
 
-@router.api_route("/s/{token}/video", methods=["GET", "HEAD"])
+@router.api_route("/s/{token}/video", methods=["GET", "HEAD"], openapi_extra=ANYBODY)
 def video(request: Request, token: str) -> Response:
     """The film: an address for 15 minutes (307), or its bytes; 409 until it is complete."""
     return _send(request, token, "film")
 
 
-@router.api_route("/s/{token}/download", methods=["GET", "HEAD"])
+@router.api_route("/s/{token}/download", methods=["GET", "HEAD"], openapi_extra=ANYBODY)
 def download(request: Request, token: str) -> Response:
     """The film, to keep."""
     return _send(request, token, "film", attachment=True)
 
 
-@router.api_route("/s/{token}/poster", methods=["GET", "HEAD"])
+@router.api_route("/s/{token}/poster", methods=["GET", "HEAD"], openapi_extra=ANYBODY)
 def poster(request: Request, token: str) -> Response:
     """A still picture of the film."""
     return _send(request, token, "poster")

@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Request
+from fastapi import APIRouter, Body, Request
 from pydantic import JsonValue
 
-from cloud_bridge.api.bookings import BookingId, own, visible
-from cloud_bridge.api.context import context, only_here, principal, share_base
+from cloud_bridge.api.access import TheBooking, TheShare, access, reach
+from cloud_bridge.api.context import context, only_here, share_base
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.models import (
     Cursor,
@@ -26,54 +26,61 @@ from cloud_bridge.api.models import (
 from cloud_bridge.api.problems import Problem
 from cloud_bridge.api.story import Facts, facts, why
 from cloud_bridge.shares import expiry
-from cloud_bridge.stores.base import RecordingRow, ShareRow
-from schemas.base import ID_PATTERN, utc_text
+from cloud_bridge.stores.base import BookingRow, RecordingRow
+from schemas.base import utc_text
 from schemas.registry import RECEIPT
 
 router = APIRouter(route_class=GuardedRoute)
-ShareId = Annotated[str, Path(pattern=ID_PATTERN, description="the share's id")]
 
 
-@router.get("/recordings", tags=["recordings"])
+@router.get("/recordings", tags=["recordings"], openapi_extra=access("user", "rows"))
 def list_recordings(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Page[RecordingOut]:
     """Recordings, newest first."""
-    rows = context(request).store.recordings(own(principal(request)), limit, position(cursor))
+    sees = reach(request)
+    if sees.nothing:
+        return Page(items=())
+    rows = context(request).store.recordings(sees.owner, limit, position(cursor))
     items = tuple(_out(facts(row)) for row in rows)
     return Page(items=items, next=recording_end(rows, limit))
 
 
-@router.get("/recordings/{booking_id}", tags=["recordings"])
-def read_recording(request: Request, booking_id: BookingId) -> RecordingOut:
+@router.get("/recordings/{booking_id}", tags=["recordings"], openapi_extra=access("user", "booking"))
+def read_recording(request: Request, booking: TheBooking) -> RecordingOut:
     """One recording; it has the booking's id, and is there as soon as the booking is."""
-    return _out(_facts(request, booking_id))
+    return _out(_facts(request, booking))
 
 
-@router.get("/recordings/{booking_id}/receipt", tags=["recordings"])
-def read_receipt(request: Request, booking_id: BookingId) -> dict[str, JsonValue]:
+@router.get("/recordings/{booking_id}/receipt", tags=["recordings"], openapi_extra=access("user", "booking"))
+def read_receipt(request: Request, booking: TheBooking) -> dict[str, JsonValue]:
     """The account of one recording; 404 until there is one."""
-    stored = _facts(request, booking_id).row.results.get(RECEIPT.key)
+    stored = _facts(request, booking).row.results.get(RECEIPT.key)
     if stored is None:
-        raise Problem(404, f"there is no receipt of {booking_id} yet")
+        raise Problem(404, f"there is no receipt of {booking.id} yet")
     return dict(stored.body)
 
 
-@router.get("/recordings/{booking_id}/why", tags=["recordings"])
-def read_why(request: Request, booking_id: BookingId) -> WhyOut:
+@router.get("/recordings/{booking_id}/why", tags=["recordings"], openapi_extra=access("user", "booking"))
+def read_why(request: Request, booking: TheBooking) -> WhyOut:
     """In words why a film is late or incomplete."""
-    known = _facts(request, booking_id)
+    known = _facts(request, booking)
     eta_s = known.recording.eta_s if known.recording else None
-    return WhyOut(id=booking_id, state=known.state, why=why(known, context(request).now()), eta_s=eta_s)
+    return WhyOut(id=booking.id, state=known.state, why=why(known, context(request).now()), eta_s=eta_s)
 
 
-@router.post("/recordings/{booking_id}/shares", status_code=201, tags=["shares"])
+@router.post(
+    "/recordings/{booking_id}/shares",
+    status_code=201,
+    tags=["shares"],
+    openapi_extra=access("user", "booking"),
+)
 def make_link(
-    request: Request, booking_id: BookingId, asked: Annotated[ShareIn | None, Body()] = None
+    request: Request, booking: TheBooking, asked: Annotated[ShareIn | None, Body()] = None
 ) -> LinkOut:
     """A new link, also before there is a film; the page says then how far it is. Told this once."""
-    ctx, known = context(request), _facts(request, booking_id)
+    ctx, known = context(request), _facts(request, booking)
     stored = known.row.booking.stored
     if stored.status == "cancelled" or stored.record == "no":
-        raise Problem(409, f"{booking_id} is not recorded, there is nothing to share")
+        raise Problem(409, f"{booking.id} is not recorded, there is nothing to share")
     now, film = ctx.now(), known.film
     verified_at = film.verified_at if film is not None else None
     expires_at = expiry(now, known.end, verified_at, ctx.settings)
@@ -84,23 +91,25 @@ def make_link(
         )
         expires_at = min(wished, expiry(now, known.end, verified_at, longest))
     if expires_at <= now:
-        raise Problem(410, f"the film of {booking_id} is no longer there")
-    share, token = ctx.store.issue_link(booking_id, expires_at)
+        raise Problem(410, f"the film of {booking.id} is no longer there")
+    made, token = ctx.store.issue_link(booking.id, expires_at)
     base = share_base(ctx.settings, request)
     return LinkOut(
-        share_id=share.share_id,
-        booking_id=booking_id,
+        share_id=made.share_id,
+        booking_id=booking.id,
         url=f"{base}/s/{token}",
-        expires_at=share.expires_at,
+        expires_at=made.expires_at,
         only_here=only_here(base),
     )
 
 
-@router.get("/shares", tags=["shares"])
+@router.get("/shares", tags=["shares"], openapi_extra=access("user", "rows"))
 def list_shares(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Page[ShareOut]:
     """Shares, newest first, without their links."""
-    ctx = context(request)
-    rows = ctx.store.shares(own(principal(request)), limit, position(cursor))
+    ctx, sees = context(request), reach(request)
+    if sees.nothing:
+        return Page(items=())
+    rows = ctx.store.shares(sees.owner, limit, position(cursor))
     now = utc_text(ctx.now())
     last = rows[-1] if len(rows) == limit else None
     return Page(
@@ -109,33 +118,20 @@ def list_shares(request: Request, limit: Limit = 50, cursor: Cursor = None) -> P
     )
 
 
-@router.delete("/shares/{share_id}", status_code=204, tags=["shares"])
-def revoke_share(request: Request, share_id: ShareId) -> None:
+@router.delete("/shares/{share_id}", status_code=204, tags=["shares"], openapi_extra=access("user", "share"))
+def revoke_share(request: Request, share: TheShare) -> None:
     """End a share now; its links answer 410 from here on."""
-    _share(request, share_id)
-    context(request).store.revoke_share(share_id)
+    context(request).store.revoke_share(share.share_id)
 
 
-@router.get("/shares/{share_id}/stats", tags=["shares"])
-def share_stats(request: Request, share_id: ShareId) -> ShareOut:
+@router.get("/shares/{share_id}/stats", tags=["shares"], openapi_extra=access("user", "share"))
+def share_stats(request: Request, share: TheShare) -> ShareOut:
     """How often the film was opened and downloaded. By whom is not known."""
-    return ShareOut.of_row(_share(request, share_id), utc_text(context(request).now()))
+    return ShareOut.of_row(share, utc_text(context(request).now()))
 
 
-def _share(request: Request, share_id: str) -> ShareRow:
-    share = context(request).store.share(share_id)
-    try:
-        if share is not None:
-            visible(request, share.booking_id)
-            return share
-    except Problem:
-        pass  # somebody else's share is as unknown as none
-    raise Problem(404, f"there is no share {share_id}")
-
-
-def _facts(request: Request, booking_id: str) -> Facts:
-    row = visible(request, booking_id)
-    return facts(RecordingRow(row, context(request).store.results(booking_id)))
+def _facts(request: Request, booking: BookingRow) -> Facts:
+    return facts(RecordingRow(booking, context(request).store.results(booking.id)))
 
 
 def _out(known: Facts) -> RecordingOut:

@@ -107,10 +107,10 @@ def test_nothing_comes_from_elsewhere_and_nothing_goes_there(served: Served) -> 
     assert "unsafe" not in policy
     assert re.search(r"<style|<script>|\son\w+=|\sstyle=", page.text) is None
     for link in links:
-        if link.startswith("/static/"):
+        if link.startswith("/s/static/"):
             file = served.ask("GET", link)
             assert (file.status, "http" in re.sub(r"//.*", "", file.text)) == (200, False)
-    assert served.ask("GET", "/static/base.html").status == 404
+    assert served.ask("GET", "/s/static/base.html").status == 404
 
 
 @pytest.mark.parametrize(
