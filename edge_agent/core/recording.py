@@ -215,17 +215,20 @@ def _progress_state(facts: Facts, wall: datetime) -> RecordingState:
 
 def missing(facts: Facts) -> dict[str, int]:
     """Frames that are not as they should be, by what is wrong with them; empty when nothing is."""
+    return missing_of(facts.merge, facts.process)
+
+
+def missing_of(merge: MergeStage | None, process: ProcessStage | None) -> dict[str, int]:
+    """The same, from the two stages it hangs on."""
     found: dict[str, int] = {}
-    if facts.merge is not None:
-        found = {
-            name: count for name, count in facts.merge.pictures.items() if count and name not in FULL_PICTURES
-        }
-    if facts.process is not None:
+    if merge is not None:
+        found = {name: count for name, count in merge.pictures.items() if count and name not in FULL_PICTURES}
+    if process is not None:
         for rung in ("one_camera", "card"):
-            slots = facts.process.rungs.get(rung, 0)
+            slots = process.rungs.get(rung, 0)
             if slots and not found:
                 found[rung] = slots
-        found |= _frames_off(facts.merge, facts.process)
+        found |= _frames_off(merge, process)
     return found
 
 
