@@ -105,10 +105,10 @@ def _key(slot: Slot) -> str:
 
 
 def _worth(saved: Message | None, message: Message) -> bool:
-    """Whether a result is worth a row: a little more progress alone is not."""
+    """Whether a result is worth a row: a little more progress alone is not, the last word always is."""
     if saved is None:
         return True
-    if isinstance(message, Recording) and isinstance(saved, Recording):
+    if isinstance(message, Recording) and isinstance(saved, Recording) and not is_final(message):
         return _milestone(saved) != _milestone(message)
     if isinstance(message, UploadStage) and isinstance(saved, UploadStage):
         return _verified(saved) != _verified(message)

@@ -313,6 +313,16 @@ def test_results_are_stored_once_and_progress_in_tens() -> None:
     )
 
 
+def test_the_last_word_on_a_recording_is_stored_as_it_stands() -> None:
+    bench = Bench(row())
+    kept = Recording(state="cancelled", why="its media is kept for 10 minutes")
+    bench.feed(Changed(RECORDING.at(id="a"), kept), 1)
+    bench.feed(Done("result:a:recording", None), 1)
+    gone = kept.replace(why="its media is deleted")
+    acts = bench.feed(Changed(RECORDING.at(id="a"), gone), 12)
+    assert SaveResult("result:a:recording", "a", "recording", gone) in acts
+
+
 def test_what_changed_while_it_was_stored_is_stored_again() -> None:
     bench = Bench(row())
     bench.feed(polled(), 61)
