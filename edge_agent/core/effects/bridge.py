@@ -66,6 +66,16 @@ class PollStore(Effect):
 
 
 @dataclass(frozen=True)
+class AwaitHint(Effect):
+    """Wait until the store hints at news, however long that takes. Result None: ask now.
+
+    Fails with ``gone`` when it never hints. A hint lost costs nothing: asking goes on at its own pace.
+    """
+
+    lane: str = field(default="hint", init=False)
+
+
+@dataclass(frozen=True)
 class StoredShare:
     """A booking's share as the store has it, times aware UTC text. Never a link, never a recipient.
 
@@ -86,7 +96,9 @@ class StoredShare:
 class StoredCommand:
     """A command from afar, as the store has it: unanswered, meant for this device.
 
-    ``args`` is what a person or program wrote: it is validated like a command's payload.
+    Attributes:
+        args: what a person or program wrote. They may be personal: where effects hand a command on, they are
+            empty and ``request`` has them, validated; or ``refusal`` says in one line what is wrong.
     """
 
     id: str
@@ -96,6 +108,8 @@ class StoredCommand:
     deadline: str | None
     created_at: str
     changed: int
+    request: Message | None = None
+    refusal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -226,12 +240,3 @@ class ShareMade:
 
     share_id: str
     expires_at: str
-
-
-@dataclass(frozen=True)
-class BridgeInventory:
-    """The store as last seen: rows, cursor, whether booked bookings are recorded."""
-
-    rows: tuple[StoredBooking, ...] = ()
-    cursor: int = 0
-    automatic: bool = True
