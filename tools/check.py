@@ -17,6 +17,7 @@ CHECKS: dict[str, list[str]] = {  # the slow ones first, so that they run beside
     "pyright": ["pyright", "--pythonpath", sys.executable],
     "lint-imports": ["lint-imports", "--no-logo"],
     "generated": ["python", "-m", "schemas.render", "--check"],
+    "units": ["python", "-m", "tools.units", "--check"],
     "ruff": ["ruff", "check", "--output-format", "concise", "."],
     "format": ["ruff", "format", "--check", "."],
 }

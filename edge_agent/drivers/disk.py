@@ -1,8 +1,13 @@
 """Files below ``storage.root``: opened without ever following a link, written so that they last."""
 
 import os
+import stat
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+RECORDINGS = "recordings"
+SHARED_MODE = 0o3770
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a fifo put in the place of a film must not hold a worker for ever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -23,10 +28,10 @@ def _names(relative: str) -> list[str]:
 def _descend(root: Path, names: list[str], *, make: bool) -> int:
     """Descriptor of a folder; the caller closes it."""
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for name in names:
+    for depth, name in enumerate(names):
         try:
             if make:
-                _make(folder, name)
+                _make(folder, name, shared=depth == 1 and names[0] == RECORDINGS)
             inner = os.open(name, _FOLDER, dir_fd=folder)
         finally:
             os.close(folder)
@@ -34,11 +39,18 @@ def _descend(root: Path, names: list[str], *, make: bool) -> int:
     return folder
 
 
-def _make(folder: int, name: str) -> None:
+def _make(folder: int, name: str, *, shared: bool) -> None:
+    """Make a folder in another; one recording's is shared by the agents where recordings are.
+
+    On a Pi each agent is a user of its own, and ``recordings/`` belongs to their group (setgid): each puts
+    its own part beside the others', and the sticky bit keeps it from theirs.
+    """
     try:
         os.mkdir(name, 0o755, dir_fd=folder)
     except FileExistsError:
         return
+    if shared and os.fstat(folder).st_mode & stat.S_ISGID:
+        os.chmod(name, SHARED_MODE, dir_fd=folder)
     os.fsync(folder)
 
 
@@ -70,8 +82,17 @@ def folder_beneath(root: Path, relative: str) -> Path:
         PathRefused: as `open_beneath`.
         OSError: the folder could not be made.
     """
+    names = _names(relative)
     try:
-        os.close(_descend(root, _names(relative), make=True))
+        # Whoever loses the race for a recording's folder finds it before it is shared, for a moment.
+        for attempt in Retrying(
+            retry=retry_if_exception_type(PermissionError),
+            wait=wait_fixed(0.02),
+            stop=stop_after_attempt(10 if names[0] == RECORDINGS else 1),
+            reraise=True,
+        ):
+            with attempt:
+                os.close(_descend(root, names, make=True))
     except OSError as error:
         if _has_link(root, relative):
             raise PathRefused(f"a link stands in the way: {relative!r}") from error

@@ -1,9 +1,25 @@
+import multiprocessing
 import os
+import stat
+import tempfile
+from collections.abc import Callable, Generator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from edge_agent.drivers.disk import PathRefused, folder_beneath, open_beneath, settle, write_durably
+from edge_agent.drivers.disk import (
+    SHARED_MODE,
+    PathRefused,
+    folder_beneath,
+    open_beneath,
+    settle,
+    write_durably,
+)
+from edge_agent.drivers.media import delete_media
+
+LEFT, FILM, GROUP = 61001, 61002, 61000
+"""Users and a group that nobody has: only their numbers matter."""
 
 
 @pytest.fixture
@@ -61,6 +77,65 @@ def test_what_is_not_there_is_not_there(root: Path) -> None:
 def test_folders_are_made_once(root: Path) -> None:
     assert folder_beneath(root, "recordings/b3/film") == root / "recordings/b3/film"
     assert folder_beneath(root, "recordings/b3/film").is_dir()
+
+
+@pytest.fixture
+def open_folder() -> Generator[Path]:
+    """A temporary folder that others than root may enter; pytest's are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def as_user(uid: int, what: Callable[[], object]) -> str:
+    """What happens when a user of the group does it: the error's name, or nothing."""
+
+    def become(answer: Connection) -> None:
+        os.setgroups([GROUP])
+        os.setgid(uid)
+        os.setuid(uid)
+        os.umask(0o027)
+        try:
+            what()
+        except OSError as error:
+            answer.send(type(error).__name__)
+        else:
+            answer.send("")
+
+    forked = multiprocessing.get_context("fork")  # the interpreter may be where only root may look
+    here, there = forked.Pipe(duplex=False)
+    child = forked.Process(target=become, args=(there,))
+    child.start()
+    answer = str(here.recv())
+    child.join()
+    return answer
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become two users")
+def test_agents_of_several_users_share_a_recording_and_write_only_their_part(open_folder: Path) -> None:
+    (open_folder / "recordings").mkdir()
+    os.chown(open_folder / "recordings", 0, GROUP)
+    (open_folder / "recordings").chmod(0o2775)
+    recording = open_folder / "recordings/b1"
+
+    def make(part: str) -> Callable[[], object]:
+        return lambda: (folder_beneath(open_folder, f"recordings/b1/{part}") / "x").write_text(part)
+
+    assert as_user(LEFT, make("left")) == ""
+    assert as_user(FILM, make("film")) == ""
+    assert stat.S_IMODE(recording.stat().st_mode) == SHARED_MODE
+    assert as_user(FILM, (recording / "left/x").read_text) == ""
+    harms: tuple[Callable[[], object], ...] = (
+        lambda: (recording / "left/x").write_text("mine"),
+        (recording / "left/x").unlink,
+        lambda: (recording / "left").rename(recording / "gone"),
+        (recording / "left/y").touch,
+    )
+    assert [as_user(FILM, harm) for harm in harms] == ["PermissionError"] * len(harms)
+    assert as_user(61003, (recording / "left/x").read_text) == ""
+    assert as_user(LEFT, lambda: delete_media(open_folder, "b1", ["left"])) == ""
+    assert as_user(FILM, lambda: delete_media(open_folder, "b1", ["film"])) == ""
+    assert not recording.exists()
 
 
 def test_a_durable_write_replaces_and_leaves_nothing_beside(root: Path) -> None:
