@@ -28,10 +28,21 @@ class StoreError(Exception):
         self.text = text
 
 
+class InTheWay(Protocol):
+    """A booking as far as an overlap names it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def start(self) -> str: ...
+    @property
+    def end(self) -> str: ...
+
+
 class Overlap(StoreError):
     """The court is somebody else's at that time. ``other`` is the id of the booking in the way."""
 
-    def __init__(self, booking_id: str, other: StoredBooking) -> None:
+    def __init__(self, booking_id: str, other: InTheWay) -> None:
         text = f"{booking_id} would overlap {other.id} ({other.start} to {other.end})"
         super().__init__("input", text)
         self.other = other.id

@@ -1,0 +1,295 @@
+"""One project's functions over HTTP: bounded in time and bytes, its errors translated, no key in any text."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
+
+import httpx
+from postgrest.exceptions import APIError
+from pydantic import JsonValue
+from supabase import Client, ClientOptions, create_client
+from supabase.lib.client_options import SyncClientOptions
+
+from cloud_bridge.stores.base import Conflict, Missing, Overlap, Stale, StoreError
+from edge_agent.core.agent import FailureKind
+
+MAX_ANSWER_BYTES = 5_000_000
+SHOWN = 100
+MEND_KEY = "make one with `ezrec store device-key DEVICE` and set bookings.key"
+MEND_SCHEMA = "apply the schema with `ezrec store migrate`"
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]*(\.[\w-]*)?|sb_secret_\w+")
+_KEY = re.compile(r"[\x21-\x7e]+")
+_PASSING = frozenset({408, 425, 429})
+_NOT_THERE = frozenset({"PGRST202", "PGRST205", "42883", "42P01"})
+
+
+class Limits(NamedTuple):
+    """How long a call may take (to connect, between two bytes, as a whole), how large its answer may be."""
+
+    connect_s: float = 5.0
+    read_s: float = 15.0
+    whole_s: float = 60.0
+    answer_bytes: int = MAX_ANSWER_BYTES
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where a project is and who asks.
+
+    Attributes:
+        url: ``https://PROJECT.supabase.co``, or where it is hosted.
+        key: who asks: a device key or the service-role key.
+        public_key: the anon or publishable key, which the gateway wants beside a device key.
+    """
+
+    url: str
+    key: str
+    public_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Project({self.url!r})"
+
+    def check(self) -> None:
+        """See whether it can be asked at all.
+
+        Raises:
+            StoreError: permanent, an address or a key that cannot be one.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+            raise StoreError("permanent", f"bookings.url: {one_line(self.url)!r}, expected https://...")
+        for name, key in (("key", self.key), ("public_key", self.public_key)):
+            if key is not None and not _KEY.fullmatch(key):
+                raise StoreError("permanent", f"bookings.{name}: has blanks or is empty, expected one word")
+
+
+class _Refused(Exception):
+    """An answer that is no 2xx."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+class _TooMuch(Exception):
+    """An answer beyond its bounds; the text says which."""
+
+
+class Rpc:
+    """Calls functions of one project. Any thread, several at once; no retries, connections are kept."""
+
+    def __init__(self, project: Project, limits: Limits | None = None) -> None:
+        """Prepare the client; nothing is sent.
+
+        Raises:
+            StoreError: permanent, the address or a key is none.
+        """
+        project.check()
+        self._project = project
+        limits = limits or Limits()
+        self._limits = limits
+        self._http = httpx.Client(
+            transport=_Bounded(httpx.HTTPTransport(limits=httpx.Limits(keepalive_expiry=60)), limits),
+            timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s),
+            # Compressed, ten megabytes fit into ten kilobytes: what is bounded is what is read.
+            headers={"Accept-Encoding": "identity"},
+            event_hooks={"response": [_refuse]},
+        )
+        options = SyncClientOptions(
+            headers={**ClientOptions().headers, "Authorization": f"Bearer {project.key}"},
+            auto_refresh_token=False,
+            persist_session=False,
+            postgrest_client_retry=False,
+            httpx_client=self._http,
+        )
+        self._client: Client = create_client(project.url, project.public_key or project.key, options)
+        self._rest = self._client.postgrest
+
+    def close(self) -> None:
+        """Give the connections back. May be repeated."""
+        self._http.close()
+
+    def call(self, function: str, **arguments: object) -> JsonValue:
+        """One function of ours, in one transaction; its answer as JSON, not yet looked at.
+
+        Args:
+            function: without its ``ezrec_``.
+            arguments: without their ``p_``.
+
+        Raises:
+            StoreError: with what came back, or that nothing came, in one line.
+        """
+        name = f"ezrec_{function}"
+        given = {f"p_{key}": value for key, value in arguments.items()}
+        try:
+            answer = self._rest.rpc(name, cast("dict[str, str]", given)).execute()
+        except _Refused as error:
+            raise self._refused(name, error, given) from None
+        except _TooMuch as error:
+            raise StoreError("transient", f"{name}: {error}") from None
+        except httpx.TimeoutException as error:
+            raise StoreError("transient", f"{name}: no answer in time ({type(error).__name__})") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise StoreError(
+                "transient", f"{name}: the store cannot be reached ({self._seen(error)})"
+            ) from None
+        except (APIError, RecursionError, ValueError, RuntimeError) as error:
+            raise StoreError("transient", f"{name}: not understood ({self._seen(error)})") from None
+        # The client hands on as text what is no JSON, and an empty list where nothing came.
+        if isinstance(answer.data, str) and answer.data.lstrip().startswith("<"):
+            raise StoreError("transient", f"{name}: HTML came back ({self._seen(answer.data)})")
+        return cast("JsonValue", answer.data)
+
+    def _seen(self, what: object) -> str:
+        """The first characters of something that came back, in one line, without our keys."""
+        text = str(what) or type(what).__name__
+        for key in (self._project.key, self._project.public_key):
+            text = text.replace(key, "***") if key else text
+        return one_line(text)
+
+    def _refused(self, name: str, refused: _Refused, given: Mapping[str, object]) -> StoreError:
+        status, body = refused.status, refused.body
+        error = _error_of(body)
+        code, message = str(error.get("code") or ""), str(error.get("message") or "")
+        seen = self._seen(message or body.decode("utf-8", "replace") or "an empty answer")
+        if status >= 500 or status in _PASSING or status < 400:
+            return StoreError("transient", f"{name}: HTTP {status} ({seen})")
+        meant = _meant(code, self._seen(message), given, error)
+        if meant is not None:
+            return meant
+        if code in _NOT_THERE:
+            return StoreError("permanent", f"{name}: the project does not have it ({seen}); {MEND_SCHEMA}")
+        if status in {401, 403}:
+            return _not_allowed(name, status, seen, message)
+        if not error:  # a page of somebody between us and the store, or of another server
+            return StoreError("transient", f"{name}: HTTP {status} ({seen})")
+        kind: FailureKind = "input" if code[:2] in {"22", "23"} else "permanent"
+        return StoreError(kind, f"{name}: HTTP {status} {one_line(code)} ({seen})")
+
+
+def one_line(text: str) -> str:
+    """The first characters of any text, in one line, without what looks like a key."""
+    plain = _JWT.sub("***", text[: 40 * SHOWN])
+    return " ".join("".join(char if char.isprintable() else " " for char in plain).split())[:SHOWN]
+
+
+def _not_allowed(name: str, status: int, seen: str, message: str) -> StoreError:
+    if "revoked" in message:
+        return StoreError("permanent", f"{name}: this device's key was revoked; {MEND_KEY}")
+    if "JWT expired" in message:
+        return StoreError("permanent", f"{name}: the key's time is over; {MEND_KEY}")
+    if "JWT" in message or "API key" in message or "JWS" in message:
+        return StoreError("permanent", f"{name}: the project does not know this key ({seen}); {MEND_KEY}")
+    return StoreError("permanent", f"{name}: HTTP {status}, not allowed with this key ({seen}); {MEND_KEY}")
+
+
+def _overlap(message: str, given: Mapping[str, object], error: Mapping[str, JsonValue]) -> StoreError:
+    try:
+        other = json.loads(str(error.get("hint")))
+        return Overlap(_subject(given), Taken(str(other["id"]), str(other["start"]), str(other["end"])))
+    except (ValueError, TypeError, KeyError):
+        # Two at once: the constraint itself refused, and does not say whom.
+        return StoreError("transient", f"the court was taken at the same moment ({message})")
+
+
+def _subject(given: Mapping[str, object]) -> str:
+    new = given.get("p_new")
+    asked = cast("Mapping[str, object]", new).get("id") if isinstance(new, Mapping) else None
+    return str(asked or given.get("p_booking_id") or "it")
+
+
+def _meant(
+    code: str, message: str, given: Mapping[str, object], error: Mapping[str, JsonValue]
+) -> StoreError | None:
+    """What our own functions say by a code (`cloud_bridge/migrations/README.md`)."""
+    match code:
+        case "23P01":
+            return _overlap(message, given, error)
+        case "PT404":
+            return Missing(message)
+        case "PT409":
+            return Conflict(message)
+        case "PT412":
+            return Stale(message)
+        case "PT400":
+            return StoreError("input", message)
+        case _:
+            return None
+
+
+class Taken(NamedTuple):
+    """The booking in the way, as far as the store says."""
+
+    id: str
+    start: str
+    end: str
+
+
+def _error_of(body: bytes) -> Mapping[str, JsonValue]:
+    try:
+        error = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, JsonValue]", error) if isinstance(error, dict) else {}
+
+
+def _refuse(response: httpx.Response) -> None:
+    if not response.is_success:
+        raise _Refused(response.status_code, response.read())
+
+
+class _Bounded(httpx.BaseTransport):
+    """Refuses answers that are too large or take too long, while they are read."""
+
+    def __init__(self, inner: httpx.BaseTransport, limits: Limits) -> None:
+        self._inner = inner
+        self._limits = limits
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        until = time.monotonic() + self._limits.whole_s
+        response = self._inner.handle_request(request)
+        stream = cast("httpx.SyncByteStream", response.stream)
+        try:
+            self._look_at(response)
+        except _TooMuch:
+            stream.close()
+            raise
+        response.stream = _Counted(stream, self._limits, until)
+        return response
+
+    def _look_at(self, response: httpx.Response) -> None:
+        promised = response.headers.get("content-length", "")
+        if promised.isdigit() and int(promised) > self._limits.answer_bytes:
+            raise _TooMuch(
+                f"an answer of {promised} bytes is refused, at most {self._limits.answer_bytes} are read"
+            )
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise _TooMuch("a compressed answer came, though none was asked for")
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Counted(httpx.SyncByteStream):
+    def __init__(self, inner: httpx.SyncByteStream, limits: Limits, until: float) -> None:
+        self._inner = inner
+        self._limits = limits
+        self._until = until
+
+    def __iter__(self) -> Iterator[bytes]:
+        count = 0
+        for piece in self._inner:
+            count += len(piece)
+            if count > self._limits.answer_bytes:
+                raise _TooMuch(f"an answer of more than {self._limits.answer_bytes} bytes is refused")
+            if time.monotonic() > self._until:
+                raise _TooMuch(f"the answer was not whole after {self._limits.whole_s:g} s")
+            yield piece
+
+    def close(self) -> None:
+        self._inner.close()
