@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,9 +62,8 @@ class Database:
                     "permanent", f"the store is of version {version}, this software knows {len(MIGRATIONS)}"
                 )
             for number, step in enumerate(MIGRATIONS[version:], version + 1):
-                for statement in step.split(";"):
-                    if statement.strip():
-                        db.execute(statement)
+                for statement in statements(step):
+                    db.execute(statement)
                 db.execute(f"PRAGMA user_version={number}")
 
     @contextmanager
@@ -113,6 +112,16 @@ class Database:
         """Close the file; may be repeated."""
         with self._lock:
             self._db.close()
+
+
+def statements(step: str) -> Iterator[str]:
+    """The statements of a step; a trigger's body is part of its own."""
+    pending = ""
+    for part in step.split(";"):
+        pending += f"{part};"
+        if part.strip() and sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
 
 
 def _code(error: BaseException) -> int:

@@ -167,5 +167,48 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX bookings_owner ON bookings (owner, "start");
     """,
+    """
+    CREATE TABLE people (
+        user TEXT PRIMARY KEY,
+        role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'user')),
+        org TEXT,
+        password TEXT,
+        created_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE login_codes (
+        code_hash TEXT PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES people (user),
+        expires_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE sessions (
+        token_hash TEXT PRIMARY KEY,
+        session_id TEXT NOT NULL UNIQUE,
+        user TEXT NOT NULL REFERENCES people (user),
+        client TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        seen_at TEXT NOT NULL,
+        expires_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sessions_user ON sessions (user);
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        role TEXT NOT NULL,
+        client TEXT NOT NULL,
+        action TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        detail TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX audit_subject ON audit (subject, seq);
+    CREATE TRIGGER audit_stays BEFORE DELETE ON audit
+    BEGIN
+        SELECT RAISE(ABORT, 'the audit is only appended to');
+    END;
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+    BEGIN
+        SELECT RAISE(ABORT, 'the audit is only appended to');
+    END;
+    """,
 )
 """One step each; the file's ``user_version`` says how many it has had. Only ever appended to."""
