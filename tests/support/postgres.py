@@ -176,7 +176,7 @@ def database(postgres: Server) -> Generator[str]:
 @contextmanager
 def connected(dsn: str) -> Generator[Connection]:
     """A connection with rows as dicts, statements committing by themselves, closed afterwards."""
-    with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
+    with psycopg.Connection[Row].connect(dsn, autocommit=True, row_factory=dict_row) as connection:
         yield connection
 
 
