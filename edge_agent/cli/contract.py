@@ -62,14 +62,23 @@ def import_(
 
 @secret.command("set")
 def secret_set(
-    name: Annotated[str, typer.Argument(help="Account or key, e.g. merger.")], config: ConfigOption = None
+    name: Annotated[str, typer.Argument(help="A broker account, e.g. merger, or a key, e.g. store.secret.")],
+    config: ConfigOption = None,
 ) -> None:
-    """Store a secret, read from standard input, where the settings' passwords are."""
+    """Store a secret, read from standard input, where the settings' passwords are.
+
+    A broker's account (cli, merger...), or store.key, store.secret, bookings.key, smtp.password,
+    notify.webhook_secret: these are settings that need not be written into the settings' file.
+    """
+    from edge_agent.runtime.secret_files import SECRETS
+    from schemas.acl import accounts
+
     settings = read_settings(config)
     if not settings.mqtt.passwords:
         fail("secret set: mqtt.passwords names no folder", 78)
-    if not name.replace("_", "").replace("-", "").isalnum():
-        fail(f"secret set: {name!r} is no name of a secret", 2)
+    known = [*accounts(settings.camera_names()), *SECRETS]
+    if name not in known:
+        fail(f"secret set: {name!r} is no secret of this device, expected one of {', '.join(known)}", 2)
     path = Path(settings.mqtt.passwords) / name
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:

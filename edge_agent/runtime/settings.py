@@ -1,4 +1,4 @@
-"""Reading the settings: TOML file, then ``EZREC_<SECTION>__<KEY>``, then the predecessor's names.
+"""Reading the settings: TOML file, then ``EZREC_<SECTION>__<KEY>``, the predecessor's names, secrets' files.
 
 Read once, in the composition root; everything else is handed its values.
 """
@@ -14,6 +14,7 @@ from typing import Any, cast
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from edge_agent.core.settings import Settings
+from edge_agent.runtime.secret_files import secret_folders, secret_values
 
 PREFIX = "EZREC_"
 DEFAULT_PATH = "/etc/ezrec/ezrec.toml"
@@ -63,6 +64,10 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
     for name, value in env.items():
         if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             _put(data, _place(name), _value(value))
+    passwords = data["mqtt"].get("passwords") if isinstance(data.get("mqtt"), dict) else None
+    for place, value in secret_values(secret_folders(env, passwords)):
+        if not _has(data, place):
+            _put(data, place, value)
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
@@ -105,7 +110,7 @@ def one_line(error: ValidationError) -> str:
 
 
 def _is_secret(loc: tuple[int | str, ...]) -> bool:
-    return any(str(part) in {"key", "secret", "password"} for part in loc)
+    return any(str(part).rpartition("_")[2] in {"key", "secret", "password"} for part in loc)
 
 
 def without_password(text: str) -> str:
@@ -244,23 +249,23 @@ def to_toml(settings: Settings) -> str:
     """Settings that differ from the defaults, as TOML; secrets as a comment that says how to store them."""
     lines: list[str] = []
     for camera in settings.camera:
-        lines += ["[[camera]]", *_toml_lines(camera, everything=True), ""]
+        lines += ["[[camera]]", *_toml_lines("camera", camera, everything=True), ""]
     defaults = Settings()
     for name in type(settings).model_fields:
         section: object = getattr(settings, name)
         if isinstance(section, BaseModel) and section != getattr(defaults, name):
-            lines += [f"[{name}]", *_toml_lines(section, everything=False), ""]
+            lines += [f"[{name}]", *_toml_lines(name, section, everything=False), ""]
     return "\n".join(lines)
 
 
-def _toml_lines(section: BaseModel, *, everything: bool) -> list[str]:
+def _toml_lines(title: str, section: BaseModel, *, everything: bool) -> list[str]:
     lines: list[str] = []
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if value is None or (not everything and value == field.default):
             continue
         if isinstance(value, SecretStr):
-            lines.append(f"# {name}: store it with `ezrec secret set {name}`")
+            lines.append(f"# {name}: store it with `ezrec secret set {title}.{name}`")
         elif isinstance(value, str | bool | int | float):
             lines.append(f"{name} = {json.dumps(value)}")
     return lines

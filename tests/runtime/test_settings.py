@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from edge_agent.core.settings import Settings
+from edge_agent.runtime import secret_files
 from edge_agent.runtime.settings import SettingsError, load, masked, parse_env_file, to_toml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,3 +228,31 @@ def test_command_line_shows_what_is_effective(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert json.loads(done.stdout)["device"]["id"] == "court-5"
     assert "hunter" not in done.stdout + done.stderr
+
+
+def test_secrets_come_from_files_of_their_own_and_only_where_they_may_be_read(tmp_path: Path) -> None:
+    passwords, credentials = tmp_path / "secrets", tmp_path / "credentials"
+    for folder in (passwords, credentials):
+        folder.mkdir()
+    (passwords / "store.key").write_text("from the folder\n")
+    (passwords / "store.secret").write_text("folder's")
+    (credentials / "store.secret").write_text("the unit's\n")
+    (credentials / "bookings.key").write_text("")
+    (passwords / "smtp.password").mkdir()  # unreadable to everybody, root too
+    file = tmp_path / "ezrec.toml"
+    file.write_text(f"[mqtt]\npasswords = {json.dumps(str(passwords))}\n[store]\nkey = 'the file wins'\n")
+    settings = load(file, {"CREDENTIALS_DIRECTORY": str(credentials)})
+    store = settings.store
+    assert store.key is not None
+    assert store.secret is not None
+    assert store.key.get_secret_value() == "the file wins"
+    assert store.secret.get_secret_value() == "the unit's"
+    assert settings.bookings.key is settings.smtp.password is None
+
+
+def test_what_the_import_says_of_a_secret_is_a_name_that_is_read() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "SUPABASE_ANON_KEY": "c"}
+    text = to_toml(load(None, keys))
+    named = set(re.findall(r"ezrec secret set (\S+)`", text))
+    assert named == {"store.key", "store.secret", "bookings.key"}
+    assert named <= set(secret_files.SECRETS)
