@@ -88,13 +88,13 @@ class SqliteMessages:
         now, until = utc_text(wall), utc_text(wall + timedelta(seconds=lease_s))
         if self._db.row(f"SELECT 1 FROM notifications WHERE {_DUE} LIMIT 1", (now,)) is None:  # noqa: S608
             return ()  # looking costs no write lock
+        take = (
+            "UPDATE notifications SET claimed_by = ?2, claimed_until = ?3, attempt = attempt + 1"  # noqa: S608
+            " WHERE seq IN"
+            f" (SELECT seq FROM notifications WHERE {_DUE} ORDER BY seq LIMIT ?4) RETURNING seq, {_MESSAGE}"
+        )  # fmt: skip
         with self._db.write() as db:
-            rows = db.execute(
-                "UPDATE notifications SET claimed_by = ?2, claimed_until = ?3, attempt = attempt + 1"
-                f" WHERE seq IN (SELECT seq FROM notifications WHERE {_DUE} ORDER BY seq LIMIT ?4)"
-                f" RETURNING seq, {_MESSAGE}",
-                (now, sender, until, limit),
-            ).fetchall()
+            rows = db.execute(take, (now, sender, until, limit)).fetchall()
         return tuple(_claimed(row) for row in sorted(rows, key=lambda row: int(row["seq"])))
 
     def sent(self, message_id: str, sender: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from edge_agent.core.addresses import bad_address, bad_quiet, bad_url, is_loopback
 from schemas.base import Id
 from schemas.booking import Layout, Place, Sha256
 from schemas.work import CameraName
@@ -20,6 +21,12 @@ class Scope:
 
     remote: bool
 
+
+Language = Literal["en", "de", "es"]
+NoticeKind = Literal[
+    "film_ready", "film_partial", "film_missed", "alarm", "recovered", "preflight_failed", "silent", "back"
+]
+SECRET_LENGTH = 16
 
 REMOTE = Scope(remote=True)
 LOCAL = Scope(remote=False)
@@ -145,12 +152,28 @@ class Retention(Section):
 
 
 class Api(Section):
-    """The HTTP side. ``share_base_url`` is the prefix of every link."""
+    """The HTTP side.
+
+    Attributes:
+        share_base_url: the prefix of every link.
+        trusted_proxies: addresses whose word on who asks, and by which scheme, is taken.
+        session_idle_h: hours without use after which people log in again.
+        session_days: days after which they do in any case.
+        login_tries: of a name, and from an address, in 15 minutes.
+        requests_per_min: of one user or key.
+        open_requests_per_min: from one address that is not this machine's, where no login is needed.
+    """
 
     host: Annotated[str, LOCAL] = "127.0.0.1"
     port: Annotated[int, LOCAL] = Field(default=8080, ge=1, le=65535)
     share_base_url: Annotated[str | None, LOCAL] = None
     share_days: Annotated[int, REMOTE] = Field(default=7, ge=1, le=365)
+    trusted_proxies: Annotated[tuple[str, ...], LOCAL] = ()
+    session_idle_h: Annotated[int, REMOTE] = Field(default=72, ge=1, le=8760)
+    session_days: Annotated[int, REMOTE] = Field(default=30, ge=1, le=365)
+    login_tries: Annotated[int, REMOTE] = Field(default=10, ge=3, le=1000)
+    requests_per_min: Annotated[int, REMOTE] = Field(default=1200, ge=10, le=1_000_000)
+    open_requests_per_min: Annotated[int, REMOTE] = Field(default=600, ge=10, le=1_000_000)
 
 
 class BrandingLogo(Section):
@@ -172,7 +195,10 @@ class Branding(Section):
 
 
 class Smtp(Section):
-    """Mail server for messages to players and operators."""
+    """Mail server for messages to players and operators.
+
+    Encrypted by STARTTLS, at port 465 from the start; without ``tls`` it must be this machine itself.
+    """
 
     host: Annotated[str | None, LOCAL] = None
     port: Annotated[int, LOCAL] = Field(default=587, ge=1, le=65535)
@@ -181,12 +207,53 @@ class Smtp(Section):
     sender: Annotated[str | None, LOCAL] = None
     tls: Annotated[bool, LOCAL] = True
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.host is None:
+            return self
+        if not self.sender:
+            raise ValueError("smtp.host needs smtp.sender, the address that mails come from")
+        if bad_address(self.sender):
+            raise ValueError(f"smtp.sender: {bad_address(self.sender)}")
+        if not self.tls and not is_loopback(self.host):
+            raise ValueError("tls = false is for a mail server on this machine only")
+        return self
+
 
 class Notify(Section):
-    """Who is told of trouble."""
+    """Who is told of trouble, and how messages are sent.
 
+    Attributes:
+        send: send messages from here also when bookings are not kept here.
+        emails, webhooks: who is told of trouble; webhooks also get every film.
+        webhook_secret: what the bodies of webhooks are signed with; without it none is sent.
+        kinds: the kinds of notices they get; empty: all.
+        quiet: local times ``HH:MM-HH:MM`` in which ``emails`` get critical alarms only.
+        language: of their messages, and of the players'.
+    """
+
+    send: Annotated[bool, LOCAL] = False
     emails: Annotated[tuple[str, ...], LOCAL] = ()
     webhooks: Annotated[tuple[str, ...], LOCAL] = ()
+    webhook_secret: Annotated[SecretStr | None, LOCAL] = None
+    kinds: Annotated[tuple[NoticeKind, ...], REMOTE] = ()
+    quiet: Annotated[str | None, REMOTE] = None
+    language: Annotated[Language, REMOTE] = "en"
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        for address in self.emails:
+            if bad_address(address):
+                raise ValueError(f"emails: {bad_address(address)}")
+        for url in self.webhooks:
+            if bad_url(url):
+                raise ValueError(f"webhooks: {bad_url(url)}")
+        secret = self.webhook_secret
+        if secret is not None and len(secret.get_secret_value()) < SECRET_LENGTH:
+            raise ValueError(f"webhook_secret: at least {SECRET_LENGTH} characters expected")
+        if self.quiet is not None and bad_quiet(self.quiet):
+            raise ValueError(f"quiet: {bad_quiet(self.quiet)}")
+        return self
 
 
 class Log(Section):
