@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from pydantic import JsonValue
 
+from cloud_bridge.stores.device import DeviceStore
 from edge_agent.core.agent import FailureKind
 from edge_agent.core.effects import Polled, StoredBooking
 
@@ -156,8 +157,8 @@ class Principal:
     org: str | None = None
 
 
-class Store(Protocol):
-    """One club's rows. Implementations pass `tests/conformance/stores.py`.
+class Store(DeviceStore, Protocol):
+    """One club's rows. Implementations pass `tests/conformance/stores.py` and `device.py`.
 
     Any call may raise `StoreError` of kind transient (try again), full or permanent.
     """

@@ -37,8 +37,11 @@ class DeviceStore(Protocol):
         ...
 
     def order_command(self, command: Mapping[str, JsonValue]) -> str:
-        """Write a command for the device (``target``, ``name``, ``args``, ``deadline``, ``by``); its id.
+        """Write a command for a device (``target``, ``name``, ``args``, ``deadline``, ``by``); its id.
 
-        For pages in the cloud. A given ``id`` makes it idempotent.
+        For pages in the cloud, where ``device`` says which one. A given ``id`` makes it idempotent.
+
+        Raises:
+            Conflict: no target or no name, or another command has this id.
         """
         ...

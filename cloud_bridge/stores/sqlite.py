@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from pydantic import JsonValue
-
 from cloud_bridge.stores.base import (
     BookingQuery,
     BookingRow,
@@ -31,11 +29,10 @@ from cloud_bridge.stores.base import (
     new_token,
     token_hash,
 )
-from cloud_bridge.stores.sqlite_db import Database
+from cloud_bridge.stores.sqlite_device import DeviceRows
 from cloud_bridge.stores.sqlite_media import wearing
-from edge_agent.core.effects import Polled, StoredBooking
+from cloud_bridge.stores.sqlite_rows import booking_of, count_change, is_automatic, results_of, share_row
 from edge_agent.core.settings import Settings
-from edge_agent.runtime.clock import Clock, SystemClock
 from schemas.base import ID_PATTERN, utc_text
 
 _CHANGEABLE = frozenset(
@@ -51,37 +48,10 @@ def sqlite_path(settings: Settings) -> Path:
     return Path(settings.storage.root) / "cloud" / "store.sqlite"
 
 
-class SqliteStore:
-    """`cloud_bridge.stores.base.Store` in a file."""
-
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        """Open or make the file.
-
-        Raises:
-            StoreError: it cannot be opened, is no database, or is of a newer version.
-        """
-        self._db = Database(path)
-        self._clock = clock or SystemClock()
-
-    def close(self) -> None:
-        self._db.close()
-
-    def _now(self) -> str:
-        return utc_text(self._clock.wall())
+class SqliteStore(DeviceRows):
+    """`cloud_bridge.stores.base.Store` in a file: the one of a single device."""
 
     # --- bookings ---
-
-    def poll(self, cursor: int) -> Polled:
-        with self._db.read() as db:
-            newest = int(db.execute("SELECT value FROM counters WHERE name = 'changed'").fetchone()[0])
-            since = cursor if cursor <= newest else 0
-            found = db.execute(
-                "SELECT * FROM bookings WHERE changed > ? ORDER BY changed", (since,)
-            ).fetchall()
-            rows = wearing(db, (_booking(row).stored for row in found))
-            count = int(db.execute("SELECT count(*) FROM bookings").fetchone()[0])
-            automatic = _automatic(db)
-        return Polled(newest, rows, count, automatic)
 
     def create_booking(self, new: NewBooking) -> tuple[BookingRow, bool]:
         now = self._now()
@@ -95,7 +65,7 @@ class SqliteStore:
                 raise Conflict(f"there is another booking {new.id}")
             row = {**_asked(new), "status": "confirmed", "request": _digest(new), "created_at": now}
             _refuse_overlap(db, new.id, row)
-            row["changed"] = _count_change(db)
+            row["changed"] = count_change(db)
             columns, holes = ", ".join(f'"{name}"' for name in row), ", ".join("?" for _ in row)
             db.execute(f"INSERT INTO bookings ({columns}) VALUES ({holes})", tuple(row.values()))  # noqa: S608
             return _must(db, new.id), True
@@ -119,7 +89,7 @@ class SqliteStore:
                 changed["cancelled_at"] = self._now() if changed["status"] == "cancelled" else None
             if any(changed[name] != row[name] for name in ("start", "end", "status")):
                 _refuse_overlap(db, booking_id, changed, before=row)
-            changed["changed"] = _count_change(db)
+            changed["changed"] = count_change(db)
             columns = ", ".join(f'"{name}" = ?' for name in changed)
             db.execute(
                 f"UPDATE bookings SET {columns} WHERE id = ?",  # noqa: S608 - our own columns
@@ -144,11 +114,11 @@ class SqliteStore:
                 values.append(value)
         where = " AND ".join(conditions)
         sql = f'SELECT * FROM bookings WHERE {where} ORDER BY "start", id LIMIT ?'  # noqa: S608 - own words only
-        return tuple(_booking(row) for row in self._db.rows(sql, [*values, query.limit]))
+        return tuple(booking_of(row) for row in self._db.rows(sql, [*values, query.limit]))
 
     def automatic(self) -> bool:
         with self._db.read() as db:
-            return _automatic(db)
+            return is_automatic(db)
 
     def set_automatic(self, *, on: bool) -> None:
         with self._db.write() as db:
@@ -160,20 +130,9 @@ class SqliteStore:
 
     # --- results ---
 
-    def save_result(self, booking_id: str, kind: str, body: Mapping[str, JsonValue]) -> bool:
-        text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        with self._db.write() as db:
-            done = db.execute(
-                "INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT (booking_id, kind)"
-                " DO UPDATE SET body = excluded.body, stored_at = excluded.stored_at"
-                " WHERE body <> excluded.body",
-                (booking_id, kind, text, self._now()),
-            )
-            return done.rowcount == 1
-
     def results(self, booking_id: str) -> Mapping[str, StoredResult]:
         with self._db.read() as db:
-            return _results(db, booking_id)
+            return results_of(db, booking_id)
 
     def recordings(self, owner: str | None, limit: int, after: Position | None) -> tuple[RecordingRow, ...]:
         with self._db.read() as db:
@@ -183,7 +142,7 @@ class SqliteStore:
                 ' ORDER BY b."start" DESC, b.id DESC LIMIT ?',
                 (*(after or _LAST), owner, limit),
             ).fetchall()
-            return tuple(RecordingRow(_booking(row), _results(db, row["id"])) for row in found)
+            return tuple(RecordingRow(booking_of(row), results_of(db, row["id"])) for row in found)
 
     # --- shares ---
 
@@ -195,7 +154,7 @@ class SqliteStore:
                 " ORDER BY s.revoked_at IS NOT NULL, s.rowid LIMIT 1",
                 (booking_id,),
             ).fetchone()
-            return _share(there) if there else self._new_share(db, booking_id, expires_at)
+            return share_row(there) if there else self._new_share(db, booking_id, expires_at)
 
     def issue_link(self, booking_id: str, expires_at: datetime) -> tuple[ShareRow, str]:
         token = new_token()
@@ -207,7 +166,7 @@ class SqliteStore:
                 " AND NOT EXISTS (SELECT 1 FROM share_tokens t WHERE t.share_id = s.share_id) LIMIT 1",
                 (booking_id, self._now()),
             ).fetchone()
-            share = _share(waiting) if waiting else self._new_share(db, booking_id, expires_at)
+            share = share_row(waiting) if waiting else self._new_share(db, booking_id, expires_at)
             db.execute("INSERT INTO share_tokens VALUES (?, ?)", (token_hash(token), share.share_id))
         return share, token
 
@@ -216,8 +175,9 @@ class SqliteStore:
             "s" + secrets.token_hex(8), booking_id, self._now(), utc_text(expires_at), None, 0, 0
         )
         db.execute(
-            "INSERT INTO shares (share_id, booking_id, created_at, expires_at) VALUES (?, ?, ?, ?)",
-            (share.share_id, booking_id, share.created_at, share.expires_at),
+            "INSERT INTO shares (share_id, booking_id, created_at, expires_at, changed)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (share.share_id, booking_id, share.created_at, share.expires_at, count_change(db)),
         )
         return share
 
@@ -227,11 +187,11 @@ class SqliteStore:
             " WHERE t.token_hash = ?",
             (token_hash(token),),
         )
-        return _share(row) if row else None
+        return share_row(row) if row else None
 
     def share(self, share_id: str) -> ShareRow | None:
         row = self._db.row(f"SELECT {_SHARE} FROM shares s WHERE s.share_id = ?", (share_id,))  # noqa: S608
-        return _share(row) if row else None
+        return share_row(row) if row else None
 
     def shares(self, owner: str | None, limit: int, after: Position | None) -> tuple[ShareRow, ...]:
         rows = self._db.rows(
@@ -240,13 +200,13 @@ class SqliteStore:
             " ORDER BY s.created_at DESC, s.share_id DESC LIMIT ?",
             (*(after or _LAST), owner, limit),
         )
-        return tuple(_share(row) for row in rows)
+        return tuple(share_row(row) for row in rows)
 
     def revoke_share(self, share_id: str) -> ShareRow:
         with self._db.write() as db:
             db.execute(
-                "UPDATE shares SET revoked_at = coalesce(revoked_at, ?) WHERE share_id = ?",
-                (self._now(), share_id),
+                "UPDATE shares SET revoked_at = ?, changed = ? WHERE share_id = ? AND revoked_at IS NULL",
+                (self._now(), count_change(db), share_id),
             )
         share = self.share(share_id)
         if share is None:
@@ -308,11 +268,6 @@ def _plain(value: object) -> object:
     return value
 
 
-def _count_change(db: sqlite3.Connection) -> int:
-    sql = "UPDATE counters SET value = value + 1 WHERE name = 'changed' RETURNING value"
-    return int(db.execute(sql).fetchone()[0])
-
-
 def _refuse_overlap(
     db: sqlite3.Connection,
     booking_id: str,
@@ -340,7 +295,7 @@ def _refuse_overlap(
         (booking_id, row["end"], row["start"], row["kind"], row["start"]),
     ).fetchone()
     if other is not None:
-        raise Overlap(booking_id, _booking(other).stored)
+        raise Overlap(booking_id, booking_of(other).stored)
 
 
 def _raw(db: sqlite3.Connection, booking_id: str) -> sqlite3.Row:
@@ -351,44 +306,10 @@ def _raw(db: sqlite3.Connection, booking_id: str) -> sqlite3.Row:
 
 
 def _must(db: sqlite3.Connection, booking_id: str) -> BookingRow:
-    row = _booking(_raw(db, booking_id))
+    row = booking_of(_raw(db, booking_id))
     return replace(row, stored=wearing(db, [row.stored])[0])
 
 
 def _find(db: sqlite3.Connection, booking_id: str) -> BookingRow | None:
     row = db.execute("SELECT * FROM bookings WHERE id = ?", (booking_id,)).fetchone()
-    return _booking(row) if row else None
-
-
-def _booking(row: sqlite3.Row) -> BookingRow:
-    plain = (
-        "id",
-        "kind",
-        "start",
-        "end",
-        "status",
-        "record",
-        "audience",
-        "layout",
-        "owner",
-        "of",
-        "created_at",
-    )
-    stored = StoredBooking(
-        deliver=tuple(json.loads(row["deliver"])), changed=int(row["changed"]), **{n: row[n] for n in plain}
-    )
-    return BookingRow(stored, row["title"], tuple(json.loads(row["contacts"])), row["cancelled_at"])
-
-
-def _results(db: sqlite3.Connection, booking_id: str) -> dict[str, StoredResult]:
-    rows = db.execute("SELECT kind, body, stored_at FROM results WHERE booking_id = ?", (booking_id,))
-    return {row["kind"]: StoredResult(json.loads(row["body"]), row["stored_at"]) for row in rows}
-
-
-def _share(row: sqlite3.Row) -> ShareRow:
-    return ShareRow(*(row[field.name] for field in fields(ShareRow)))
-
-
-def _automatic(db: sqlite3.Connection) -> bool:
-    row = db.execute("SELECT value FROM settings WHERE name = 'automatic'").fetchone()
-    return row is None or row["value"] == "on"
+    return booking_of(row) if row else None

@@ -210,5 +210,21 @@ MIGRATIONS: tuple[str, ...] = (
         SELECT RAISE(ABORT, 'the audit is only appended to');
     END;
     """,
+    """
+    ALTER TABLE results ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE device_commands (
+        id TEXT PRIMARY KEY,
+        target TEXT NOT NULL,
+        name TEXT NOT NULL,
+        args TEXT NOT NULL,
+        deadline TEXT,
+        by TEXT,
+        created_at TEXT NOT NULL,
+        changed INTEGER NOT NULL UNIQUE,
+        answer TEXT,
+        answered_at TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX shares_changed ON shares (changed);
+    """,
 )
 """One step each; the file's ``user_version`` says how many it has had. Only ever appended to."""

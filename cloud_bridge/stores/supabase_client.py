@@ -114,7 +114,7 @@ class Rpc:
         """Give the connections back. May be repeated."""
         self._http.close()
 
-    def call(self, function: str, **arguments: object) -> JsonValue:
+    def call(self, function: str, /, **arguments: object) -> JsonValue:
         """One function of ours, in one transaction; its answer as JSON, not yet looked at.
 
         Args:
@@ -140,7 +140,7 @@ class Rpc:
             ) from None
         except (APIError, RecursionError, ValueError, RuntimeError) as error:
             raise StoreError("transient", f"{name}: not understood ({self._seen(error)})") from None
-        # The client hands on as text what is no JSON, and an empty list where nothing came.
+        # The client hands on as text what is no JSON; ours answer with text in one case, an id.
         if isinstance(answer.data, str) and answer.data.lstrip().startswith("<"):
             raise StoreError("transient", f"{name}: HTML came back ({self._seen(answer.data)})")
         return cast("JsonValue", answer.data)
@@ -239,8 +239,10 @@ def _error_of(body: bytes) -> Mapping[str, JsonValue]:
 
 
 def _refuse(response: httpx.Response) -> None:
-    if not response.is_success:
-        raise _Refused(response.status_code, response.read())
+    # All our functions answer something. Nothing, which the client would hand on as no rows, is no answer.
+    body = response.read()
+    if not response.is_success or not body.strip():
+        raise _Refused(response.status_code, body)
 
 
 class _Bounded(httpx.BaseTransport):
