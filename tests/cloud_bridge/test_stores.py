@@ -12,12 +12,13 @@ import pytest
 from cloud_bridge.stores import BookingQuery, NewBooking, SqliteStore, Store, StoreError, sqlite_path
 from edge_agent.core.settings import Settings, Storage
 from tests.cloud_bridge.served import NOON, HandClock, minutes
+from tests.conformance.device import DeviceConformance
 from tests.conformance.stores import StoreConformance
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class TestSqlite(StoreConformance):
+class TestSqlite(StoreConformance, DeviceConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Generator[Store]:
         store = SqliteStore(tmp_path / "store.sqlite", HandClock())
