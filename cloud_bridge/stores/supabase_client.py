@@ -19,8 +19,8 @@ from edge_agent.core.agent import FailureKind
 
 MAX_ANSWER_BYTES = 5_000_000
 SHOWN = 100
-MEND_KEY = "make one with `ezrec store device-key DEVICE` and set bookings.key"
-MEND_SCHEMA = "apply the schema with `ezrec store migrate`"
+MAKE_KEY = "make one with `ezrec store device-key DEVICE` and set bookings.key"
+APPLY_SCHEMA = "apply the schema with `ezrec store migrate`"
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]*(\.[\w-]*)?|sb_secret_\w+")
 _KEY = re.compile(r"[\x21-\x7e]+")
 _PASSING = frozenset({408, 425, 429})
@@ -163,7 +163,7 @@ class Rpc:
         if meant is not None:
             return meant
         if code in _NOT_THERE:
-            return StoreError("permanent", f"{name}: the project does not have it ({seen}); {MEND_SCHEMA}")
+            return StoreError("permanent", f"{name}: the project does not have it ({seen}); {APPLY_SCHEMA}")
         if status in {401, 403}:
             return _not_allowed(name, status, seen, message)
         if not error:  # a page of somebody between us and the store, or of another server
@@ -180,12 +180,12 @@ def one_line(text: str) -> str:
 
 def _not_allowed(name: str, status: int, seen: str, message: str) -> StoreError:
     if "revoked" in message:
-        return StoreError("permanent", f"{name}: this device's key was revoked; {MEND_KEY}")
+        return StoreError("permanent", f"{name}: this device's key was revoked; {MAKE_KEY}")
     if "JWT expired" in message:
-        return StoreError("permanent", f"{name}: the key's time is over; {MEND_KEY}")
+        return StoreError("permanent", f"{name}: the key's time is over; {MAKE_KEY}")
     if "JWT" in message or "API key" in message or "JWS" in message:
-        return StoreError("permanent", f"{name}: the project does not know this key ({seen}); {MEND_KEY}")
-    return StoreError("permanent", f"{name}: HTTP {status}, not allowed with this key ({seen}); {MEND_KEY}")
+        return StoreError("permanent", f"{name}: the project does not know this key ({seen}); {MAKE_KEY}")
+    return StoreError("permanent", f"{name}: HTTP {status}, not allowed with this key ({seen}); {MAKE_KEY}")
 
 
 def _overlap(message: str, given: Mapping[str, object], error: Mapping[str, JsonValue]) -> StoreError:

@@ -132,11 +132,14 @@ class Store(Section):
 
 
 class Bookings(Section):
-    """Where bookings come from."""
+    """Where bookings come from. ``public_key``: what a project's gateway wants beside a device key."""
 
     kind: Annotated[Literal["sqlite", "supabase"], LOCAL] = "sqlite"
     url: Annotated[str | None, LOCAL] = None
     key: Annotated[SecretStr | None, LOCAL] = None
+    public_key: Annotated[str | None, LOCAL] = None
+    realtime: Annotated[bool, LOCAL] = True
+    poll_s: Annotated[float, LOCAL] = Field(default=5.0, ge=1, le=300)
 
 
 class Retention(Section):

@@ -36,5 +36,8 @@ def set_up(agent: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("urllib3", "botocore", "boto3", "asyncio", "s3transfer"):
+    # The last four would also write addresses with keys in them.
+    for chatty in (
+        "urllib3", "botocore", "boto3", "asyncio", "s3transfer", "httpx", "httpcore", "websockets", "realtime",
+    ):  # fmt: skip
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -31,7 +31,7 @@ class SettingsError(Exception):
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "SUPABASE_URL": ("bookings", "url"),
     "SUPABASE_SERVICE_ROLE_KEY": ("bookings", "key"),
-    "SUPABASE_ANON_KEY": ("bookings", "key"),
+    "SUPABASE_ANON_KEY": ("bookings", "public_key"),
     "USER_ID": ("device", "org"),
     "CAMERA_ID": ("device", "id"),
     "MERGE_METHOD": ("film", "layout"),

@@ -64,7 +64,7 @@ def test_file_is_named_by_the_environment(tmp_path: Path) -> None:
     [
         ("SUPABASE_URL", "https://x.example", "bookings.url"),
         ("SUPABASE_SERVICE_ROLE_KEY", "k1", "bookings.key"),
-        ("SUPABASE_ANON_KEY", "k2", "bookings.key"),
+        ("SUPABASE_ANON_KEY", "k2", "bookings.public_key"),
         ("USER_ID", "club-7", "device.org"),
         ("CAMERA_ID", "court-7", "device.id"),
         ("MERGE_METHOD", "stacked", "film.layout"),
@@ -251,7 +251,7 @@ def test_secrets_come_from_files_of_their_own_and_only_where_they_may_be_read(tm
 
 
 def test_what_the_import_says_of_a_secret_is_a_name_that_is_read() -> None:
-    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "SUPABASE_ANON_KEY": "c"}
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "SUPABASE_SERVICE_ROLE_KEY": "c"}
     text = to_toml(load(None, keys))
     named = set(re.findall(r"ezrec secret set (\S+)`", text))
     assert named == {"store.key", "store.secret", "bookings.key"}
