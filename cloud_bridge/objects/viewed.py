@@ -1,12 +1,12 @@
 """The bucket as the pages see it: an address for 15 minutes, or a file that the API itself sends."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from cloud_bridge.objects.client import s3_client
 from edge_agent.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class S3Objects:
     def _ready(self) -> "S3Client":
         with self._lock:
             if self._client is None:
-                self._client = _client(self._settings)
+                self._client = s3_client(self._settings)
             return self._client
 
 
@@ -100,19 +100,3 @@ def objects_of(settings: Settings) -> Objects:
         return S3Objects(settings)
     folder = settings.store.folder
     return FolderObjects(Path(folder) if folder else Path(settings.storage.root) / "bucket")
-
-
-def _client(settings: Settings) -> "S3Client":
-    from boto3.session import Session  # noqa: PLC0415 - only a process that talks S3 shall pay for it
-    from botocore.config import Config  # noqa: PLC0415
-
-    store = settings.store
-    make = cast("Callable[..., S3Client]", Session().client)  # pyright: ignore[reportUnknownMemberType]
-    return make(
-        "s3",
-        endpoint_url=store.endpoint,
-        region_name=store.region,
-        aws_access_key_id=store.key.get_secret_value() if store.key else None,
-        aws_secret_access_key=store.secret.get_secret_value() if store.secret else None,
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-    )
