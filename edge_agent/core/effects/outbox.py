@@ -64,13 +64,13 @@ class BookingEntry:
 class ChangeEntry:
     """A change of a booking made at the court: ``end`` (aware UTC text), ``status``.
 
-    ``seen``: the ``changed`` of the row when it was tried before and nobody knows whether that arrived; it is
-    not repeated over somebody else's later change.
+    ``before``: what those fields were when it was tried and nobody knows whether that arrived. It is not
+    repeated over what somebody else has written there since.
     """
 
     booking_id: str
     changes: Mapping[str, str]
-    seen: int | None = None
+    before: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
