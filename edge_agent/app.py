@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from cloud_bridge import bridge
 from cloud_bridge.dressings import read_dressings
 from cloud_bridge.effects import BridgeEffects
+from cloud_bridge.keeper import Keeper, Rounds, keeping_store, kept_bucket
+from cloud_bridge.objects.client import BucketError as KeptBucketError
 from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.sqlite import SqliteStore, sqlite_path
 from edge_agent import VERSION
@@ -147,6 +150,24 @@ def run_api(settings: Settings) -> int:
         log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
     serve(settings, store)
+    return 0
+
+
+def run_keeper(settings: Settings) -> int:
+    """Remove from the bucket what is past its time, every hour until SIGTERM. Returns the exit code."""
+    logs.set_up("keeper", settings.log.level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    try:
+        store, bucket = keeping_store(settings), kept_bucket(settings)
+    except (StoreError, KeptBucketError) as error:
+        log.error("keeper cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
+        return EXIT_SOFTWARE
+    log.info("the keeper looks after bucket %s", settings.store.bucket)
+    Rounds(Keeper(store, bucket, settings)).run(stop)
+    store.close()
+    bucket.close()
     return 0
 
 

@@ -57,6 +57,10 @@ class Removal:
 class KeepingStore(Protocol):
     """Rules (transactions, threads, errors) as for `cloud_bridge.stores.base.Store`."""
 
+    def close(self) -> None:
+        """Give back what is held. May be repeated."""
+        ...
+
     def devices(self) -> tuple[tuple[str, str], ...]:
         """Organisation and id of every device there ever was, revoked ones too, in order."""
         ...

@@ -80,13 +80,15 @@ def up(config: ConfigOption = None) -> None:
     """Run everything the settings name, supervised, until Ctrl-C."""
     from functools import partial
 
-    from edge_agent.app import agent_names, run_agent, run_api
+    from edge_agent.app import agent_names, run_agent, run_api, run_keeper
     from edge_agent.supervisor import Entry, Supervisor
 
     settings = read_settings(config)
     need_programs("ffmpeg")
     entries = [Entry(name, partial(run_agent, name, settings)) for name in agent_names(settings)]
     entries.append(Entry("api", partial(run_api, settings)))
+    if settings.bookings.kind == "sqlite":  # else a cloud side keeps, with a key that no device has
+        entries.append(Entry("keeper", partial(run_keeper, settings)))
     pids = Path(settings.storage.root) / "state" / "run"
     try:
         pids.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import typer
 
-from edge_agent.cli import bookings, contract, develop, device, show, tokens
+from edge_agent.cli import bookings, contract, develop, device, keep, show, tokens
 
 app = typer.Typer(
     name="ezrec",
@@ -19,6 +19,8 @@ app.command("up")(device.up)
 app.command("run")(device.run)
 app.command("bridge")(device.bridge)
 app.command("api")(device.api)
+app.command("install")(install.install)
+app.command("uninstall")(install.uninstall)
 app.command("book")(bookings.book)
 app.command("cancel")(bookings.cancel)
 app.command("extend")(bookings.extend)
@@ -32,6 +34,7 @@ app.command("topics")(contract.topics)
 app.add_typer(contract.config, name="config")
 app.add_typer(contract.secret, name="secret")
 app.add_typer(tokens.token, name="token")
+app.add_typer(keep.keep, name="keep")
 app.command("replay")(develop.replay)
 app.command("sim")(develop.sim)
 app.command("bench")(develop.bench)
