@@ -5,6 +5,17 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+CHATTY = (
+    "urllib3",
+    "botocore",
+    "boto3",
+    "asyncio",
+    "s3transfer",
+    "httpx",
+    "httpcore",
+    "websockets",
+)
+
 
 class JsonLines(logging.Formatter):
     """Formats a record as one JSON object; fields given with ``extra={"data": {...}}`` are kept."""
@@ -36,8 +47,7 @@ def set_up(agent: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # The last four would also write addresses with keys in them.
-    for chatty in (
-        "urllib3", "botocore", "boto3", "asyncio", "s3transfer", "httpx", "httpcore", "websockets", "realtime",
-    ):  # fmt: skip
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Says every try that failed, and some with the address, in which there is a key; `hints` says it once.
+    logging.getLogger("realtime").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""PostgreSQL behind the stand-in: the platform's roles, one transaction per request, the schema cache."""
+"""PostgreSQL behind the stand-in: one transaction per request as its caller, the schema cache, the feed."""
 
 import json
 import queue
@@ -17,27 +17,6 @@ Connection = psycopg.Connection[TupleRow]
 Statement = sql.SQL | sql.Composed
 
 LISTENING = "standin"
-
-# What the platform has before anybody's first migration: only what is not there yet.
-PLATFORM: tuple[LiteralString, ...] = (
-    """
-    DO $$ BEGIN
-        PERFORM pg_advisory_xact_lock(7342341);  -- roles belong to the cluster: two tests at once
-        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'anon') THEN
-            CREATE ROLE anon NOLOGIN NOINHERIT; END IF;
-        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'authenticated') THEN
-            CREATE ROLE authenticated NOLOGIN NOINHERIT; END IF;
-        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'service_role') THEN
-            CREATE ROLE service_role NOLOGIN NOINHERIT BYPASSRLS; END IF;
-        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'authenticator') THEN
-            CREATE ROLE authenticator LOGIN NOINHERIT;
-            GRANT anon, authenticated, service_role TO authenticator; END IF;
-        IF NOT EXISTS (SELECT 1 FROM pg_publication WHERE pubname = 'supabase_realtime') THEN
-            CREATE PUBLICATION supabase_realtime; END IF;
-    END $$
-    """,
-    "GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role",
-)
 
 # What stands for the write-ahead log's reader: rows' keys of the publication's tables, told by NOTIFY.
 FEED: tuple[LiteralString, ...] = (
@@ -99,12 +78,13 @@ class Database:
         """Prepare a database.
 
         Args:
-            dsn: of a superuser; requests use the same with the user ``authenticator``.
+            dsn: of a superuser of a migrated database with the platform's roles (`tests.support.postgres`);
+                requests use the same with the user ``authenticator``.
         """
         self.dsn = dsn
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         with psycopg.connect(dsn, autocommit=True) as db:
-            for statement in (*PLATFORM, *FEED):
+            for statement in FEED:
                 db.execute(statement)
 
     def close(self) -> None:
