@@ -12,7 +12,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent.parent / "systemd"
 HEAD = "# Rendered by `python -m tools.units`; edit tools/units.py.\n"
 PROGRAM = "/opt/ezrec/.venv/bin/python -P -m edge_agent"
-BROKER = "/usr/sbin/mosquitto -c /etc/ezrec/mosquitto.conf"
+BROKER = "/usr/sbin/mosquitto -c /etc/ezrec/broker/mosquitto.conf"
 NO_CONFIG_HELPS = 78
 """EX_CONFIG: the settings are wrong, starting again does not help."""
 
@@ -68,6 +68,7 @@ class Unit:
         slice: recording comes first.
         more: lines of its own: network, devices, folders it may write, credentials.
         groups: beside its own.
+        group: its own, where that is not named like the account.
         alone: whether it has no network.
         watchdog_s: silence after which it is killed and started again; 0: it has none.
         umask: media are readable by the group; the store is written by two, bridge and API.
@@ -78,7 +79,8 @@ class Unit:
     account: str
     slice: str
     more: tuple[str, ...]
-    groups: str = "ezrec-media"
+    groups: str = "ezrec-media ezrec-mqtt"
+    group: str | None = None
     alone: bool = True
     watchdog_s: int = 30
     umask: str = "0027"
@@ -88,8 +90,12 @@ def _may_write(*folders: str) -> str:
     return "ReadWritePaths=" + " ".join(f"-/var/lib/ezrec/{folder}" for folder in folders)
 
 
-def _secrets(*names: str) -> tuple[str, ...]:
-    return tuple(f"LoadCredential={name}:/etc/ezrec/secrets/{name}" for name in names)
+def _secrets(account: str, *keys: str) -> tuple[str, ...]:
+    """The account's password and the keys it needs; a file that is empty means that there is none."""
+    return (
+        f"LoadCredential=mqtt-{account}:/etc/ezrec/secrets/{account}",
+        *(f"LoadCredential={key}:/etc/ezrec/secrets/{key}" for key in keys),
+    )
 
 
 UNITS: Mapping[str, Unit] = {
@@ -101,15 +107,16 @@ UNITS: Mapping[str, Unit] = {
         (
             *NO_DEVICES,
             "ExecReload=/bin/kill -HUP $MAINPID",
-            "# The socket's folder: whoever is in the group may knock, the password decides.",
+            "# The socket is the group's: whoever is in it may knock, the password decides.",
             "RuntimeDirectory=ezrec-broker",
             "RuntimeDirectoryMode=0755",
             "StateDirectory=ezrec-broker",
             "StateDirectoryMode=0700",
-            "WorkingDirectory=/opt/ezrec",
         ),
-        groups="ezrec-mqtt",
+        groups="ezrec-broker",
+        group="ezrec-mqtt",
         watchdog_s=0,
+        umask="0007",
     ),
     "ezrec-camera@": Unit(
         "EZREC camera %i (CSI)",
@@ -123,9 +130,9 @@ UNITS: Mapping[str, Unit] = {
             "DeviceAllow=char-video4linux rw",
             "DeviceAllow=char-dma_heap rw",
             "SupplementaryGroups=video",
-            "ReadWritePaths=-/run/ezrec/ring",
+            "ReadWritePaths=-/run/ezrec/ring/%i",
             _may_write("recordings", "state/camera_%i"),
-            *_secrets("mqtt-camera_%i"),
+            *_secrets("camera_%i"),
         ),
     ),
     "ezrec-stream@": Unit(
@@ -135,9 +142,9 @@ UNITS: Mapping[str, Unit] = {
         "recording",
         (
             *NO_DEVICES,
-            "ReadWritePaths=-/run/ezrec/ring",
+            "ReadWritePaths=-/run/ezrec/ring/%i",
             _may_write("recordings", "state/camera_%i"),
-            *_secrets("mqtt-camera_%i"),
+            *_secrets("camera_%i"),
         ),
         alone=False,
     ),
@@ -146,7 +153,7 @@ UNITS: Mapping[str, Unit] = {
         "run %i",
         "ezrec-%i",
         "work",
-        (*NO_DEVICES, _may_write("recordings", "assets", "state/%i"), *_secrets("mqtt-%i")),
+        (*NO_DEVICES, _may_write("recordings", "assets/prepared", "state/%i"), *_secrets("%i")),
     ),
     "ezrec-uploader": Unit(
         "EZREC uploader",
@@ -155,8 +162,8 @@ UNITS: Mapping[str, Unit] = {
         "work",
         (
             *NO_DEVICES,
-            _may_write("assets", "state/uploader"),
-            *_secrets("mqtt-uploader", "store-key", "store-secret"),
+            _may_write("assets", "bucket", "state/uploader"),
+            *_secrets("uploader", "store.key", "store.secret"),
         ),
         alone=False,
     ),
@@ -165,8 +172,12 @@ UNITS: Mapping[str, Unit] = {
         "bridge",
         "ezrec-bridge",
         "work",
-        (*NO_DEVICES, _may_write("cloud", "state/bridge"), *_secrets("mqtt-bridge", "bookings-key")),
-        groups="ezrec-cloud",
+        (
+            *NO_DEVICES,
+            _may_write("cloud", "state/bridge"),
+            *_secrets("bridge", "bookings.key", "smtp.password", "notify.webhook_secret"),
+        ),
+        groups="ezrec-cloud ezrec-mqtt",
         alone=False,
         umask="0007",
     ),
@@ -175,8 +186,8 @@ UNITS: Mapping[str, Unit] = {
         "api",
         "ezrec-api",
         "work",
-        (*NO_DEVICES, _may_write("cloud"), *_secrets("mqtt-api", "store-key", "store-secret")),
-        groups="ezrec-cloud",
+        (*NO_DEVICES, _may_write("cloud"), *_secrets("api", "store.key", "store.secret", "bookings.key")),
+        groups="ezrec-cloud ezrec-mqtt",
         alone=False,
         watchdog_s=0,
         umask="0007",
@@ -189,6 +200,70 @@ SLICES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ezrec-recording": ("EZREC: what may never wait", ("CPUWeight=1000", "IOWeight=1000")),
     "ezrec-work": ("EZREC: what catches up", ("CPUWeight=100", "IOWeight=100")),
 }
+
+
+RING_BYTES = 200_000_000
+"""Both cameras at 4 Mb/s for 90 s and 1.3, and as much again for what is being written; `install` fits it."""
+USERS: Sequence[str] = (
+    "ezrec-broker",
+    "ezrec-camera-left",
+    "ezrec-camera-right",
+    *(f"ezrec-{name}" for name in ("merger", "processor", "uploader", "health", "bridge", "api")),
+)
+GROUPS: Sequence[str] = ("ezrec-media", "ezrec-cloud", "ezrec-mqtt")
+AGENTS: Mapping[str, str] = {
+    "camera_left": "ezrec-camera-left",
+    "camera_right": "ezrec-camera-right",
+    **{name: f"ezrec-{name}" for name in ("merger", "processor", "uploader", "health", "bridge")},
+}
+"""Agent -> its user: who owns ``state/{agent}``."""
+
+
+def sysusers() -> str:
+    """Users and groups: one each, none may log in."""
+    lines = [f"g {name} - -" for name in GROUPS]
+    lines += [f'u {name} - "EZREC" /nonexistent /usr/sbin/nologin' for name in USERS]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def tmpfiles() -> str:
+    """Folders: who owns each, who may look in."""
+    root = "/var/lib/ezrec"
+    lines = [
+        f"d {root} 0755 root root -",
+        "# Each recording's folder is made in here by the agents, shared by sticky and setgid bits.",
+        f"d {root}/recordings 2775 root ezrec-media -",
+        f"d {root}/assets 2750 ezrec-uploader ezrec-media -",
+        f"d {root}/assets/prepared 2750 ezrec-processor ezrec-media -",
+        f"d {root}/bucket 2750 ezrec-uploader ezrec-cloud -",
+        f"d {root}/cloud 2770 ezrec-bridge ezrec-cloud -",
+        f"d {root}/state 0755 root root -",
+        *(f"d {root}/state/{agent} 0700 {user} {user} -" for agent, user in AGENTS.items()),
+        *(
+            f"d /run/ezrec/ring/{cam} 0700 ezrec-camera-{cam} ezrec-camera-{cam} -"
+            for cam in ("left", "right")
+        ),
+    ]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def ring_mount() -> str:
+    """The ring's own tmpfs: what is not booked is only ever in memory, and never more of it than this."""
+    lines = (
+        "[Unit]",
+        "Description=EZREC ring (in memory)",
+        "Before=systemd-tmpfiles-setup.service",
+        "",
+        "[Mount]",
+        "What=tmpfs",
+        "Where=/run/ezrec/ring",
+        "Type=tmpfs",
+        f"Options=size={RING_BYTES},mode=0755,nosuid,nodev,noexec",
+        "",
+        "[Install]",
+        "WantedBy=local-fs.target",
+    )
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def service(unit: Unit) -> str:
@@ -206,7 +281,7 @@ def service(unit: Unit) -> str:
         *notify,
         f"ExecStart={unit.argv if unit.argv.startswith('/') else f'{PROGRAM} {unit.argv}'}",
         f"User={unit.account}",
-        f"Group={unit.account}",
+        f"Group={unit.group or unit.account}",
         f"SupplementaryGroups={unit.groups}",
         f"Slice=ezrec-{unit.slice}.slice",
         *watchdog,

@@ -2,7 +2,7 @@
 
 import typer
 
-from edge_agent.cli import bookings, contract, develop, device, keep, show, tokens
+from edge_agent.cli import bookings, contract, develop, device, install, keep, people, show, tokens
 
 app = typer.Typer(
     name="ezrec",
@@ -34,6 +34,7 @@ app.command("topics")(contract.topics)
 app.add_typer(contract.config, name="config")
 app.add_typer(contract.secret, name="secret")
 app.add_typer(tokens.token, name="token")
+app.add_typer(people.user, name="user")
 app.add_typer(keep.keep, name="keep")
 app.command("replay")(develop.replay)
 app.command("sim")(develop.sim)

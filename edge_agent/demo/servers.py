@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import socket
-import subprocess
 import tempfile
 from contextlib import ExitStack
 from functools import cache
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from edge_agent.demo.child import HOST, Child, ServerError, find_binary, free_port, is_free
 from edge_agent.drivers.objects.base import StoreError
 from edge_agent.drivers.objects.s3 import S3Store, S3Target
+from edge_agent.install import broker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -244,42 +244,20 @@ class Mosquitto:
         self.stop()
 
     def _write_passwords(self) -> None:
-        path = self._folder / "passwords"
-        if any(":" in name or "\n" in name + word or not word for name, word in self._accounts.items()):
-            raise ServerError("broker accounts need a name without a colon and a password of one line")
-        _write_private(path, "".join(f"{name}:{word}\n" for name, word in self._accounts.items()))
-        tool = find_binary("mosquitto_passwd", "the Debian package mosquitto")
-        answer = subprocess.run(
-            [tool, "-U", str(path)], capture_output=True, text=True, timeout=60, check=False
-        )
-        if answer.returncode != 0:
-            raise ServerError(f"mosquitto_passwd refused the accounts: {answer.stderr.strip()}")
+        find_binary("mosquitto_passwd", "the Debian package mosquitto")
+        try:
+            text = broker.hashed(self._accounts, self._folder / "passwords.new")
+        except broker.BrokerFault as error:
+            raise ServerError(str(error)) from None
+        _write_private(self._folder / "passwords", text)
 
     def _built_config(self) -> str:
-        lines = [
-            "per_listener_settings false",
-            *(
-                ["user root"] if os.geteuid() == 0 else []
-            ),  # else it becomes a user who cannot read its folder
-            f"listener {self.port} {HOST}",
-            *([f"listener 0 {self.socket_path}"] if self.socket_path is not None else []),
-            "allow_anonymous false",
-            f"password_file {self._folder / 'passwords'}",
-            *([f"acl_file {self._folder / 'acl'}"] if self._acl is not None else []),
-            "persistence true",
-            f"persistence_location {self._folder / 'data'}/",
-            "autosave_interval 60",
-            "max_queued_messages 20000",
-            "max_queued_bytes 134217728",
-            "max_packet_size 262144",
-            "max_inflight_messages 20",
-            "max_keepalive 120",
-            "log_dest stderr",
-            "log_type error",
-            "log_type warning",
-            "log_type notice",
-        ]
-        return "\n".join(lines) + "\n"
+        # As root it becomes a user who cannot read its folder, unless told not to.
+        listeners = [*(["user root"] if os.geteuid() == 0 else []), f"listener {self.port} {HOST}"]
+        if self.socket_path is not None:
+            listeners.append(f"listener 0 {self.socket_path}")
+        acl = self._folder / "acl" if self._acl is not None else None
+        return broker.configuration(listeners, self._folder / "passwords", acl, self._folder / "data")
 
 
 def _accepts(port: int) -> bool:

@@ -1,0 +1,1 @@
+"""Putting EZREC on a machine that runs systemd: users, folders, broker, units. May be repeated."""
