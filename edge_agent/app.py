@@ -17,6 +17,8 @@ from cloud_bridge.keeper import Keeper, Rounds, keeping_store, kept_bucket
 from cloud_bridge.objects.client import BucketError as KeptBucketError
 from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.sqlite import SqliteStore, sqlite_path
+from cloud_bridge.stores.sqlite_audit import SqliteAudit
+from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent import VERSION
 from edge_agent.agents import camera, health, merger, processor, uploader
 from edge_agent.core.agent import Agent
@@ -144,12 +146,13 @@ def run_api(settings: Settings) -> int:
     from cloud_bridge.api.serve import serve  # noqa: PLC0415 - FastAPI is heavy, agents do not need it
 
     logs.set_up("api", settings.log.level)
+    path = sqlite_path(settings)
     try:
-        store = SqliteStore(sqlite_path(settings))
+        store, people, audit = SqliteStore(path), SqlitePeople(path), SqliteAudit(path)
     except StoreError as error:
         log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
-    serve(settings, store)
+    serve(settings, store, people, audit)
     return 0
 
 

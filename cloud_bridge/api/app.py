@@ -9,12 +9,16 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 from starlette.types import Lifespan
 
-from cloud_bridge.api import bookings, devices, pages, problems, recordings
+from cloud_bridge.api import account, bookings, devices, login, pages, problems, recordings
 from cloud_bridge.api.access import require_declared
 from cloud_bridge.api.context import Context, zone_of
 from cloud_bridge.api.gate import Gate, GuardedRoute
+from cloud_bridge.api.limits import limits_of
 from cloud_bridge.objects import Objects, objects_of
+from cloud_bridge.passwords import Passwords
+from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
+from cloud_bridge.stores.people import PeopleStore
 from edge_agent import VERSION
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
@@ -38,13 +42,34 @@ _PROBLEM = {
 }
 
 
-API = (bookings, recordings, devices)
-PAGES = (pages,)
+API = (account, bookings, recordings, devices)
+PAGES = (pages, login)
 
 
-def create_app(settings: Settings, store: Store, clock: Clock | None = None) -> FastAPI:
-    """The application over a store, which stays its caller's. Makes no request and starts nothing."""
-    objects = objects_of(settings)
+def create_app(
+    settings: Settings,
+    store: Store,
+    clock: Clock | None = None,
+    people: PeopleStore | None = None,
+    audit: AuditStore | None = None,
+) -> FastAPI:
+    """The application over stores, which stay their caller's. Makes no request and starts nothing.
+
+    Raises:
+        RuntimeError: a route declares no role and owner.
+    """
+    objects, clock = objects_of(settings), clock or SystemClock()
+    ctx = Context(
+        settings,
+        store,
+        objects,
+        clock,
+        zone_of(settings),
+        limits_of(settings, clock),
+        Passwords(),
+        people,
+        audit,
+    )
     app = FastAPI(
         title="EZREC",
         version=VERSION,
@@ -53,7 +78,7 @@ def create_app(settings: Settings, store: Store, clock: Clock | None = None) -> 
         redoc_url=None,
         lifespan=_lifespan(objects),
     )
-    app.state.context = Context(settings, store, objects, clock or SystemClock(), zone_of(settings))
+    app.state.context = ctx
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
     for part in API:
         require_declared(part.router.routes, GuardedRoute)
@@ -62,7 +87,7 @@ def create_app(settings: Settings, store: Store, clock: Clock | None = None) -> 
     for part in PAGES:
         require_declared(part.router.routes, GuardedRoute)
         app.include_router(part.router)
-    app.add_middleware(Gate, store=store, origins=objects.origins)
+    app.add_middleware(Gate, context=ctx)
     problems.install(app)
     return app
 

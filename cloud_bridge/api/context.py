@@ -9,21 +9,32 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Request
 
+from cloud_bridge.api.limits import Limits
 from cloud_bridge.objects import Objects
+from cloud_bridge.passwords import Passwords
+from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Principal, Store
+from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock
 
 
 @dataclass(frozen=True)
 class Context:
-    """The application's parts, made once in `create_app`."""
+    """The application's parts, made once in `create_app`.
+
+    Without ``people`` nobody logs in here; without ``audit`` deeds are only logged.
+    """
 
     settings: Settings
     store: Store
     objects: Objects
     clock: Clock
     zone: tzinfo
+    limits: Limits
+    passwords: Passwords
+    people: PeopleStore | None = None
+    audit: AuditStore | None = None
 
     def now(self) -> datetime:
         """Aware UTC wall time."""

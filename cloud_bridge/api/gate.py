@@ -1,7 +1,9 @@
-"""Who may come in: keys for programs, checked before anything of the request is looked at."""
+"""Who may come in: keys of programs and sessions of people, asked before anything of the request is read."""
 
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import quote
 
 import anyio.to_thread
 from fastapi import Request, Response
@@ -11,20 +13,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud_bridge.api.access import admit, declared
 from cloud_bridge.api.body import allow, bounded, refuse_declared
+from cloud_bridge.api.context import Context
+from cloud_bridge.api.html import see
+from cloud_bridge.api.limits import address_key, is_this_machine
 from cloud_bridge.api.problems import problem
-from cloud_bridge.stores.base import Store, StoreError
+from cloud_bridge.api.visits import SAFE, asking, require_csrf, who_asks
+from cloud_bridge.stores.base import StoreError
 
-PREFIX = "/api/v1/"
-OPEN = frozenset({"/api/v1/openapi.json"})
+API = "/api/v1"
+OPEN = ("/s/", "/claim", "/login", "/healthz", "/api/v1/openapi.json")
+"""What is open to anybody: beginnings of paths. Nobody is asked there who they are."""
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ezrec"'}
 
 
 class Gate:
-    """Middleware: under ``/api/v1`` a valid key or 401; safe headers on all answers."""
+    """Middleware: who asks, or 401 under ``/api/v1``; not too often; safe headers on all answers."""
 
-    def __init__(self, app: ASGIApp, store: Store, origins: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, context: Context) -> None:
         self._app = app
-        self._store = store
-        media = " ".join(("'self'", *origins))
+        self._context = context
+        media = " ".join(("'self'", *context.objects.origins))
         self._headers = {
             "content-security-policy": (
                 "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -53,23 +61,43 @@ class Gate:
 
     async def _refusal(self, scope: Scope) -> Response | None:
         path: str = scope["path"]
-        if path.startswith(PREFIX) and path not in OPEN:
-            return await self._stranger(scope, Headers(scope=scope))
-        return None
-
-    async def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        challenge = {"WWW-Authenticate": 'Bearer realm="ezrec"'}
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not token.strip():
-            return problem(401, "an API key is needed: Authorization: Bearer KEY", challenge)
+        host = scope["client"][0] if scope.get("client") else None
+        limits = self._context.limits
+        if path.startswith(OPEN):
+            return None if is_this_machine(host) else _too_often(limits.strangers.take(address_key(host)))
         try:
-            found = await anyio.to_thread.run_sync(self._store.principal, token.strip())
+            known = await self._known(scope)
         except StoreError as error:
             return problem(503, error.text, {"Retry-After": "2"})
-        if found is None:
-            return problem(401, "this API key is not known here", challenge)
-        scope.setdefault("state", {})["principal"] = found
+        if not known:
+            return problem(401, _how_to_come_in(scope), CHALLENGE) if path.startswith(API) else None
+        user = scope["state"]["asking"].principal.user
+        return _too_often(limits.principals.take(user))
+
+    async def _known(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        if "authorization" not in headers and "cookie" not in headers:
+            return False
+        ctx = self._context
+        found = await anyio.to_thread.run_sync(
+            who_asks, headers, scope["scheme"], ctx.store, ctx.people, ctx.settings
+        )
+        if found is not None:
+            scope.setdefault("state", {}).update(asking=found, principal=found.principal)
+        return found is not None
+
+
+def _how_to_come_in(scope: Scope) -> str:
+    if "authorization" in Headers(scope=scope):
+        return "this API key is not known here"
+    return "an API key is needed: Authorization: Bearer KEY"
+
+
+def _too_often(wait_s: float) -> Response | None:
+    if not wait_s:
         return None
+    wait = str(math.ceil(wait_s))
+    return problem(429, f"too many requests: again in {wait} s", {"Retry-After": wait})
 
 
 class GuardedRoute(APIRoute):
@@ -82,10 +110,19 @@ class GuardedRoute(APIRoute):
             raise RuntimeError(f"route {self.path} declares no role and owner: openapi_extra=access(..)")
 
         async def guarded(request: Request) -> Response:
-            if needed.role != "open":
-                await anyio.to_thread.run_sync(admit, request, needed)
+            if needed.role != "open" and not hasattr(request.state, "asking"):
+                return _to_login(request) if needed.page else problem(401, "log in, or send a key", CHALLENGE)
             refuse_declared(request.headers.get("content-length", "0"), needed.max_body_bytes)
             allow(request.scope, needed.max_body_bytes)
+            if needed.role != "open":
+                await require_csrf(request, asking(request))
+                await anyio.to_thread.run_sync(admit, request, needed)
             return await handle(request)
 
         return guarded
+
+
+def _to_login(request: Request) -> Response:
+    if request.method not in SAFE or request.url.path == "/":
+        return see("/login")
+    return see(f"/login?next={quote(request.url.path)}")

@@ -1,4 +1,4 @@
-"""The pages: what a share link opens, and where the operator's page will be.
+"""The pages behind a share link.
 
 A film that is not complete yet is 409 at its address: never a part of it. Nobody's address is kept or logged.
 """
@@ -10,11 +10,11 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from cloud_bridge.api.access import access
 from cloud_bridge.api.context import Context, context, only_here, share_base
 from cloud_bridge.api.gate import GuardedRoute
+from cloud_bridge.api.html import NO_STORE, page
 from cloud_bridge.api.problems import problem
 from cloud_bridge.api.story import Facts, facts, tell
 from cloud_bridge.objects import S3Objects, Wanted
@@ -25,10 +25,8 @@ from schemas.recording import UploadedObject
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 ANYBODY = access("open", "nobody")
-PAGES = Environment(loader=PackageLoader("cloud_bridge.api"), autoescape=select_autoescape())
 STATIC = Path(__file__).parent / "static"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
-NO_STORE = {"Cache-Control": "no-store"}
 PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
@@ -40,12 +38,6 @@ class Opened:
     known: Facts
 
 
-def page(name: str, status: int = 200, **values: object) -> Response:
-    """An HTML page that no cache keeps."""
-    text = PAGES.get_template(name).render(**values)
-    return Response(text, status, NO_STORE, "text/html; charset=utf-8")
-
-
 @router.get("/healthz", openapi_extra=ANYBODY)
 def healthz(request: Request) -> Response:
     """200 while the store can be read."""
@@ -54,19 +46,6 @@ def healthz(request: Request) -> Response:
     except StoreError as error:
         return problem(503, error.text)
     return PlainTextResponse("ok\n", headers=NO_STORE)
-
-
-@router.get("/", openapi_extra=ANYBODY)
-def home() -> Response:
-    """The operator's page, behind the login."""
-    return RedirectResponse("/login", 303)
-
-
-@router.get("/login", openapi_extra=ANYBODY)
-def login(request: Request) -> Response:
-    """Says how to come in today."""
-    ctx = context(request)
-    return page("login.html", base=share_base(ctx.settings, request), device=ctx.settings.device.id)
 
 
 @router.api_route("/s/static/{name}", methods=["GET", "HEAD"], openapi_extra=ANYBODY)

@@ -8,14 +8,18 @@ import uvicorn
 from fastapi import FastAPI
 
 from cloud_bridge.api.app import create_app
+from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
+from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
 
 GRACE_S = 5
 
 
-def serve(settings: Settings, store: Store) -> None:
-    """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes the store.
+def serve(
+    settings: Settings, store: Store, people: PeopleStore | None = None, audit: AuditStore | None = None
+) -> None:
+    """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes the stores.
 
     Only in a process's main thread. Requests under way get 5 s to end. Addresses are never logged:
     a link is a secret.
@@ -23,7 +27,9 @@ def serve(settings: Settings, store: Store) -> None:
     Raises:
         SystemExit: the address is taken (uvicorn says so in the log).
     """
-    server = uvicorn.Server(config_of(create_app(settings, store), settings.api.host, settings.api.port))
+    app = create_app(settings, store, people=people, audit=audit)
+    api = settings.api
+    server = uvicorn.Server(config_of(app, api.host, api.port, api.trusted_proxies))
 
     def end(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True
@@ -34,11 +40,16 @@ def serve(settings: Settings, store: Store) -> None:
     try:
         server.run()
     finally:
-        store.close()
+        for one in (store, people, audit):
+            if one is not None:
+                one.close()
 
 
-def config_of(app: FastAPI, host: str, port: int) -> uvicorn.Config:
-    """How the server runs: quiet, and blind to who asked for which link."""
+def config_of(app: FastAPI, host: str, port: int, proxies: tuple[str, ...] = ()) -> uvicorn.Config:
+    """How the server runs: quiet, and blind to who asked for which link.
+
+    Of ``proxies`` the headers ``X-Forwarded-For`` and ``-Proto`` are believed, of nobody else.
+    """
     config = uvicorn.Config(
         app,
         host=host,
@@ -47,7 +58,8 @@ def config_of(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     # `access_log=False` is lost as soon as somebody gives that logger a handler; this is not.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud_bridge.stores.sqlite import SqliteStore, sqlite_path
+from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent.app import agent_names, endpoint_of
 from edge_agent.core.agent import wall_ns
 from edge_agent.demo.lab import BUCKET, Lab, Plan
@@ -43,6 +44,7 @@ WATCHED = (
     AVAILABILITY, AGENT_AVAILABILITY, CAMERA_STATUS, BOOKING, RECORDING, MERGE, PROCESS, UPLOAD, RECEIPT,
 )  # fmt: skip
 DRAIN_S = 90
+LOGIN_CODE_S = 24 * 3600
 
 
 class DemoFailed(Exception):
@@ -130,6 +132,7 @@ def _record(options: Options, lab: Lab, say: Callable[[str], None], over: thread
     good = result["state"] == "ready" and result["hash_ok"]
     say(f"{result['state']}: {result['share_url']}")
     if options.stay:
+        say(f"log in at {lab.settings.api.share_base_url}/login with the code in {lab.folder / 'demo.json'}")
         say(f"staying; the film's page is {result['share_url']}, the API {lab.settings.api.share_base_url}")
         say("end with Ctrl-C")
         try:
@@ -149,6 +152,17 @@ def make_token(lab: Lab) -> str:
         store.close()
 
 
+def make_login_code(lab: Lab) -> str:
+    """A first-login code of a user ``demo``, an admin."""
+    people = SqlitePeople(sqlite_path(lab.settings))
+    try:
+        if people.person("demo") is None:
+            people.add("demo", "admin")
+        return people.issue_code("demo", LOGIN_CODE_S)
+    finally:
+        people.close()
+
+
 def write_facts(lab: Lab, token: str) -> None:
     """``demo.json``: how to reach everything, from the start."""
     store = lab.settings.store
@@ -162,7 +176,11 @@ def write_facts(lab: Lab, token: str) -> None:
             "username": "cli",
             "password": lab.passwords["cli"],
         },
-        "api": {"url": lab.settings.api.share_base_url, "token": token, "login_code": None},
+        "api": {
+            "url": lab.settings.api.share_base_url,
+            "token": token,
+            "login_code": make_login_code(lab),
+        },
         "bucket": {"endpoint": store.endpoint, "name": BUCKET, "key": key, "secret": secret},
     }
     path = lab.folder / "demo.json"

@@ -14,7 +14,10 @@ import uvicorn
 
 from cloud_bridge.api import create_app
 from cloud_bridge.api.serve import config_of
-from cloud_bridge.stores import NewBooking, SqliteStore
+from cloud_bridge.api.visits import csrf_token
+from cloud_bridge.stores import NewBooking, Role, SqliteStore
+from cloud_bridge.stores.sqlite_audit import SqliteAudit
+from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent.core.settings import Settings
 from schemas.receipt import ClockAccount, FilmAccount, Receipt
 from schemas.recording import Recording, UploadedObject, UploadStage
@@ -95,8 +98,11 @@ class Served:
             "user": self.store.make_token("user", "uma"),
             "other": self.store.make_token("user", "olga"),
         }
-        app = create_app(self.settings, self.store, self.clock)
-        self._server = uvicorn.Server(config_of(app, "127.0.0.1", 0))
+        self.people = SqlitePeople(self.folder / "store.sqlite", self.clock)
+        self.audit = SqliteAudit(self.folder / "store.sqlite", self.clock)
+        self.app = create_app(self.settings, self.store, self.clock, self.people, self.audit)
+        proxies = self.settings.api.trusted_proxies
+        self._server = uvicorn.Server(config_of(self.app, "127.0.0.1", 0, proxies))
         ready = threading.Event()
         started = self._server.startup
 
@@ -114,7 +120,8 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(20)
-        self.store.close()
+        for one in (self.store, self.people, self.audit):
+            one.close()
 
     def ask(
         self,
@@ -132,6 +139,12 @@ class Served:
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
         return fetch(f"http://127.0.0.1:{self.port}{path}", method, sent, data)
+
+    def visit(self, user: str, role: Role = "user", org: str | None = None) -> dict[str, str]:
+        """A new user's session, as the headers of their browser, CSRF token included."""
+        self.people.add(user, role, org)
+        _, token = self.people.open_session(user, "a browser", 86_400)
+        return {"Cookie": f"ezrec={token}", "X-CSRF-Token": csrf_token(token)}
 
     def book(self, booking_id: str = "match", owner: str | None = "uma", **more: Any) -> None:
         start, end = more.pop("start", NOON), more.pop("end", NOON + minutes(60))

@@ -247,15 +247,6 @@ def test_a_film_that_is_no_longer_in_its_folder_is_404(served: Served, tmp_path:
     assert served.ask("GET", f"{link}/video").status == 404
 
 
-def test_home_leads_to_the_login_that_says_what_there_is(served: Served) -> None:
-    home = served.ask("GET", "/")
-    assert (home.status, home.headers["location"]) == (303, "/login")
-    login = served.ask("GET", "/login")
-    assert login.status == 200
-    assert "next version" in words(login)
-    assert "https://films.example.org/api/v1/bookings" in words(login)
-
-
 def test_health(served: Served) -> None:
     assert served.ask("GET", "/healthz").status == 200
     served.store.close()
