@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
@@ -14,22 +15,45 @@ from cloud_bridge.stores.sqlite_schema import MIGRATIONS
 from edge_agent.core.agent import FailureKind
 
 BUSY_MS = 5000
-_GONE_WRONG = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH}
+_TORN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}  # the last: no such table
+_GONE_WRONG = {*_TORN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH}
+
+
+class Torn(StoreError):
+    """The file is no database, damaged, or of a newer version: no trying again will help."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("permanent", text)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: what it is called, its steps (only ever appended to), its mode."""
+
+    what: str
+    steps: tuple[str, ...]
+    mode: int
+
+
+STORE = Kind("bookings' file", MIGRATIONS, 0o660)
+"""The store's: it holds names and addresses, and the bridge's and the API's accounts share it."""
 
 
 class Database:
     """One connection behind a lock. Several processes may have the file open."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file (mode 0660: it holds names and addresses) and bring it up to date.
+    def __init__(self, path: Path, kind: Kind = STORE) -> None:
+        """Open or make the file and bring it up to date.
 
         Raises:
-            StoreError: it cannot be opened, is no database, or is of a newer version.
+            StoreError: it cannot be opened.
+            Torn: it is no database, or of a newer version.
         """
+        self._kind = kind
         self._lock = threading.RLock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o660))
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, kind.mode))
         except OSError as error:
             raise StoreError("permanent", f"{path}: cannot be opened ({error.strerror})") from None
         self._db = sqlite3.connect(
@@ -57,11 +81,10 @@ class Database:
         self._db.execute("PRAGMA foreign_keys=ON")
         with self.write() as db:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
-            if version > len(MIGRATIONS):
-                raise StoreError(
-                    "permanent", f"the store is of version {version}, this software knows {len(MIGRATIONS)}"
-                )
-            for number, step in enumerate(MIGRATIONS[version:], version + 1):
+            steps = self._kind.steps
+            if version > len(steps):
+                raise Torn(f"{self._kind.what} is of version {version}, this software knows {len(steps)}")
+            for number, step in enumerate(steps[version:], version + 1):
                 for statement in statements(step):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version={number}")
@@ -106,7 +129,8 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(_kind(error), f"bookings' file: {error}") from error
+            text = f"{self._kind.what}: {error}"
+            raise (Torn(text) if _code(error) in _TORN else StoreError(_kind(error), text)) from error
 
     def close(self) -> None:
         """Close the file; may be repeated."""
