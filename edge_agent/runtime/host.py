@@ -203,6 +203,7 @@ class Host:
         now_ns = self._clock.mono_ns()
         self._round_ns = now_ns + ROUND_NS
         self._notifier.beat()
+        self._memory.retry()
         self._complaints.report(now_ns)
         if self._snapshot is not None and self._snapshot.stuck(now_ns):
             log.warning("the retained snapshot did not end, asking again")

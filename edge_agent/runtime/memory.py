@@ -75,6 +75,7 @@ class Remembered:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[Address[Any], Message] = {}
+        self._unkept: dict[Address[Any], Message | None] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict[Address[Any], Message]:
@@ -94,9 +95,10 @@ class Remembered:
     def keep(self, address: Address[Any], message: Message | None) -> None:
         """Keep a message, or forget it; one that is kept already costs nothing.
 
-        A full disk is logged; the agent goes on without the memory.
+        A full disk is logged; the agent goes on without the memory, and `retry` tries again.
         """
         if message is not None and self._known.get(address) == message:
+            self._unkept.pop(address, None)
             return
         path = self._folder / (address.path.replace("/", "+") + ".json")
         try:
@@ -106,12 +108,22 @@ class Remembered:
                 body = json.dumps(message.body(), separators=(",", ":")).encode()
                 write_atomic(path, body, durable=must_last(message))
         except OSError as error:
-            log.error("cannot remember %s: %s", address.path, error)  # noqa: TRY400 - the disk's fault
+            if address not in self._unkept:
+                log.error("cannot remember %s: %s", address.path, error)  # noqa: TRY400 - the disk's fault
+            self._unkept[address] = message
             return
+        self._unkept.pop(address, None)
         if message is None:
             self._known.pop(address, None)
         else:
             self._known[address] = message
+
+    def retry(self) -> None:
+        """Try again what the disk would not take; a final state that was said must not be forgotten."""
+        for address, message in list(self._unkept.items()):
+            self.keep(address, message)
+            if address in self._unkept:
+                return
 
 
 class Answered:

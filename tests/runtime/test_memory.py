@@ -112,3 +112,24 @@ def test_full_disk_does_not_keep_an_agent_from_starting(tmp_path: Path) -> None:
     assert done.stdout == "['ok', 'ok']\n"
     assert done.stderr.count("File too large") == 2
     assert Answered(path, 2).get("c1") is not None
+
+
+def test_what_a_full_disk_would_not_take_is_kept_when_there_is_room(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from pathlib import Path\n"
+        "from edge_agent.runtime.memory import Remembered; from schemas.recording import MergeStage\n"
+        "from schemas.registry import MERGE\n"
+        "at, last, memory = MERGE.at(id='b1'), MergeStage(rev=3), Remembered(Path(sys.argv[1]))\n"
+        "memory.keep(at, MergeStage(rev=1))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))\n"
+        "memory.keep(at, MergeStage(rev=2)); memory.keep(at, last); memory.retry()\n"
+        "print(Remembered(Path(sys.argv[1])).load() == {at: MergeStage(rev=1)})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "memory.retry()\n"
+        "print(Remembered(Path(sys.argv[1])).load() == {at: last})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\nTrue\n"
+    assert done.stderr.count("cannot remember") == 1
