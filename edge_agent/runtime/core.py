@@ -173,6 +173,11 @@ class HostCore(Generic[S, C]):
         """Effects started and not ended."""
         return self._in_flight
 
+    @property
+    def waiting(self) -> bool:
+        """Whether effects were asked for that wait for others in their lane."""
+        return any(self._queued.values())
+
     def _ask(self, effect: Effect, turn: Turn) -> None:
         if effect.key in self._in_flight:
             return

@@ -1,21 +1,32 @@
 """The desk: commands in, exactly one answer out.
 
 Validates, dedupes by id over restarts, refuses retained commands, past deadlines and foreign response
-topics. Pure but for the `Answered` file it is given.
+topics. Pure but for the answers it is given to keep.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from edge_agent.core.agent import Asked, wall_ns
 from edge_agent.runtime.bus import Received
-from edge_agent.runtime.memory import Answered
 from schemas.base import Message, PayloadError, decode_object, validate
 from schemas.commands import Answer, Command, CommandSpec, command_for
 from schemas.registry import ANSWER
 from schemas.topics import ROOT, Address
+
+
+class Answers(Protocol):
+    """Answers that outlive the process: `edge_agent.runtime.memory.Answered`."""
+
+    def get(self, command_id: str) -> Answer | None:
+        """The first answer to that id, when there is one."""
+        ...
+
+    def add(self, name: str, answer: Answer, now_ns: int) -> None:
+        """Keep an answer durably (wall nanoseconds). Never raises for what is the disk's fault."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Outgoing:
 class Desk:
     """Commands of one agent. Ids made here are unique by the session they were made in."""
 
-    def __init__(self, agent: str, dev: str, answered: Answered, session: str) -> None:
+    def __init__(self, agent: str, dev: str, answered: Answers, session: str) -> None:
         self._agent = agent
         self._answered = answered
         self._waiting: dict[str, Waiting] = {}
