@@ -5,6 +5,10 @@ import pytest
 
 from edge_agent.core.settings import Api, Device, Settings, Store
 from tests.cloud_bridge.served import KEY, Served
+from tests.support.postgres import database, postgres
+from tests.support.supabase import project, running
+
+__all__ = ["database", "postgres", "project", "running"]
 
 FILM = bytes(range(256)) * 400
 

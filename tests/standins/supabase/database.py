@@ -2,9 +2,10 @@
 
 import json
 import queue
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, LiteralString, cast
 
 import psycopg
@@ -82,6 +83,8 @@ class Database:
                 requests use the same with the user ``authenticator``.
         """
         self.dsn = dsn
+        self.now: Callable[[], datetime] | None = None
+        """The clock of `ezrec.now()`, where a test has one of its own."""
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         with psycopg.connect(dsn, autocommit=True) as db:
             for statement in FEED:
@@ -126,6 +129,8 @@ class Database:
                     " set_config('search_path', 'public', true)",
                     (json.dumps(dict(caller.claims)), caller.method, caller.path),
                 )
+                if self.now is not None:
+                    db.execute("SELECT set_config('ezrec.now', %s, true)", (self.now().isoformat(),))
                 yield db
         except psycopg.Error as error:
             raise of_database(error, anonymous=caller.anonymous) from None
