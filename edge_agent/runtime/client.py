@@ -26,12 +26,21 @@ class NoAnswer(Exception):
 
 
 class Client:
-    """One connection as an account for people (``cli``, ``api``). Use as a context manager.
+    """One connection as an account for people (``cli``, ``api``). A context manager, or begun by `start`.
 
-    ``topics`` holds the latest message of every watched topic; `wait_for` waits on it.
+    ``topics`` holds the latest message of every watched topic; `wait_for` waits on it. ``told`` is called with
+    every change of one (None: it was deleted), in the client's own thread, with its lock held: it must only
+    enqueue.
     """
 
-    def __init__(self, endpoint: Endpoint, dev: str, watch: Sequence[Topic[Any]] = ()) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        dev: str,
+        watch: Sequence[Topic[Any]] = (),
+        told: Callable[[Address[Any], Message | None], None] | None = None,
+    ) -> None:
+        self._told = told
         self._dev = dev
         self._endpoint = endpoint
         self._clock = SystemClock()
@@ -47,13 +56,21 @@ class Client:
         self._bus = Bus(endpoint, name, subscriptions, self._inbox.put)
         self._thread = threading.Thread(target=self._read, name="client", daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Connect in the background, and again whenever the connection ends."""
         self._bus.start()
         self._thread.start()
+
+    def ready(self) -> bool:
+        """Whether the broker has us."""
+        return self._bus.ready()
+
+    def __enter__(self) -> Self:
+        self.start()
         with self._changed:
             self._changed.wait_for(lambda: self._state != "connecting", timeout=10)
         if self._state != "connected":
-            self._close()
+            self.stop()
             where = self._endpoint.socket or f"{self._endpoint.host}:{self._endpoint.port}"
             raise NoBroker(f"the broker at {where} does not accept {self._endpoint.account}: {self._state}")
         return self
@@ -61,9 +78,10 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self.stop()
 
-    def _close(self) -> None:
+    def stop(self) -> None:
+        """End the connection. Once."""
         self._bus.stop()
         self._inbox.put(None)
         self._thread.join(3)
@@ -87,7 +105,8 @@ class Client:
         if address is None:
             return
         if not item.payload:
-            self.topics.pop(address, None)
+            if self.topics.pop(address, None) is not None and self._told is not None:
+                self._told(address, None)
             return
         try:
             message = decode(address.topic.model, item.payload)
@@ -98,6 +117,8 @@ class Client:
                 self._answers[message.id] = message
         else:
             self.topics[address] = message
+            if self._told is not None:
+                self._told(address, message)
 
     def get(self, address: Address[M]) -> M | None:
         """The latest message of a watched topic, or None."""

@@ -1,5 +1,6 @@
 """The client of command line, demo and bench."""
 
+import queue
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_wrong_password_is_one_line(broker: Mosquitto) -> None:
         Client(where, DEV),
     ):
         pass
+
+
+def test_what_changes_is_told_and_a_broker_may_come_late(broker: Mosquitto, tmp_path: Path) -> None:
+    heard: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
+    client = Client(
+        endpoint(broker, "cli"),
+        DEV,
+        (AGENT_AVAILABILITY,),
+        lambda address, message: heard.put((address.topic.key, message is None)),
+    )
+    client.start()
+    with Running(toy("bridge", reads=()), endpoint(broker, "bridge"), tmp_path / "state"):
+        assert heard.get(timeout=30) == ("agent_availability", False)
+        assert client.ready()
+    client.stop()
