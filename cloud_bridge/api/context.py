@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from ipaddress import ip_address
 from typing import cast
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Request
@@ -62,12 +60,3 @@ def zone_of(settings: Settings) -> tzinfo:
 def share_base(settings: Settings, request: Request) -> str:
     """The prefix of links: as set, else the address this request came to."""
     return (settings.api.share_base_url or str(request.base_url)).rstrip("/")
-
-
-def only_here(base: str) -> bool:
-    """Whether links with this prefix lead nowhere from outside this network."""
-    host = urlsplit(base).hostname or ""
-    try:
-        return not ip_address(host).is_global
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".lan", ".home.arpa"))

@@ -12,14 +12,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 
 from cloud_bridge.api.access import access
-from cloud_bridge.api.context import Context, context, only_here, share_base
+from cloud_bridge.api.context import Context, context, share_base
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.html import NO_STORE, page
 from cloud_bridge.api.problems import problem
 from cloud_bridge.api.story import Facts, facts, tell
 from cloud_bridge.objects import S3Objects, Wanted
 from cloud_bridge.resolve import moment
-from cloud_bridge.shares import film_ends
+from cloud_bridge.shares import film_ends, only_here
 from cloud_bridge.stores.base import RecordingRow, ShareRow, StoreError
 from schemas.recording import UploadedObject
 

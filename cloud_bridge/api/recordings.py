@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Request
 from pydantic import JsonValue
 
 from cloud_bridge.api.access import TheBooking, TheShare, access, reach
-from cloud_bridge.api.context import context, only_here, share_base
+from cloud_bridge.api.context import context, share_base
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.models import (
     Cursor,
@@ -25,7 +25,7 @@ from cloud_bridge.api.models import (
 )
 from cloud_bridge.api.problems import Problem
 from cloud_bridge.api.story import Facts, facts, why
-from cloud_bridge.shares import expiry
+from cloud_bridge.shares import expiry, only_here
 from cloud_bridge.stores.base import BookingRow, RecordingRow
 from schemas.base import utc_text
 from schemas.registry import RECEIPT
