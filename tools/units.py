@@ -320,9 +320,14 @@ def rendered() -> Mapping[str, str]:
     target = HEAD + (
         "[Unit]\nDescription=EZREC, everything of this court\n\n[Install]\nWantedBy=multi-user.target\n"
     )
-    return (
-        {f"{name}.service": service(unit) for name, unit in UNITS.items()} | slices | {"ezrec.target": target}
-    )
+    services = {f"{name}.service": service(unit) for name, unit in UNITS.items()}
+    others = {
+        "ezrec.target": target,
+        "ezrec.sysusers": sysusers(),
+        "ezrec.tmpfiles": tmpfiles(),
+        "run-ezrec-ring.mount": ring_mount(),
+    }
+    return {**services, **slices, **others}
 
 
 def main(arguments: Sequence[str]) -> int:
