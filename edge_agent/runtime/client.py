@@ -28,9 +28,9 @@ class NoAnswer(Exception):
 class Client:
     """One connection as an account for people: a context manager, or by `start` and `stop`.
 
-    ``topics`` holds the latest message of every watched topic; `wait_for` waits on it. ``told`` is called with
-    every change of one (None: it was deleted), in the client's own thread, with its lock held: it must only
-    enqueue.
+    ``topics`` holds the latest message of every watched topic; `wait_for` waits on it. ``told`` is called
+    with every change of one (None: it was deleted), in the client's own thread, with its lock held: it must
+    only enqueue.
     """
 
     def __init__(
