@@ -33,6 +33,11 @@ class Never:
     why: str
 
 
+def matters(kind: str) -> bool:
+    """Whether messages of this kind have an order at all."""
+    return kind in OVER_OF or kind in _TROUBLE_OF
+
+
 def verdict(claimed: ClaimedMessage, told: Sequence[Told], now: datetime) -> Go | Later | Never:
     """What becomes of a claimed message.
 
