@@ -135,7 +135,7 @@ def run_agent(name: str, settings: Settings) -> int:
         signal.signal(number, lambda _number, _frame: host.stop())
     try:
         host.run()
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         log.error("%s ended: %s", name, error)  # noqa: TRY400 - the same
         return EXIT_SOFTWARE
     return 0

@@ -45,9 +45,8 @@ def start(settings: Settings, agents: tuple[str, ...]) -> None:
     Raises:
         InstallFault: a unit did not start; the line names it.
     """
-    for name in ("run-ezrec-ring.mount", *services(settings, agents)):
-        verb = "start" if name.endswith(".mount") else "restart"
-        if ask("systemctl", verb, name).code != 0:
+    for name in services(settings, agents):
+        if ask("systemctl", "restart", name).code != 0:
             raise InstallFault(f"{name} did not start: see `journalctl -u {name}`")
 
 

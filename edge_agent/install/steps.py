@@ -76,7 +76,6 @@ def steps(wanted: Wanted, places: Places) -> Iterator[Step]:
         lambda: _write(places.settings, to_toml(wanted.first), 0o644),
     )
     yield Step("passwords and keys", lambda: _no_secret(places), lambda: _make_secrets(places))
-    yield Step("folders", lambda: "made anew each time", lambda: _make_folders(places))
     yield from _broker_steps(places)
     yield from _unit_steps(wanted, places)
 
@@ -104,11 +103,12 @@ def _unit_steps(wanted: Wanted, places: Places) -> Iterator[Step]:
     yield Step(
         "systemd knows the units", lambda: "read anew each time", lambda: _run("systemctl", "daemon-reload")
     )
+    yield Step("folders and ring", lambda: "made anew each time", lambda: _make_folders(places))
     names = services(wanted.first, wanted.agents)
     yield Step(
         "services start with the machine",
         lambda: _not_enabled(("ezrec.target", *names)),
-        lambda: _run("systemctl", "enable", "-q", "ezrec.target", "run-ezrec-ring.mount", *names),
+        lambda: _run("systemctl", "enable", "-q", "ezrec.target", *names),
     )
 
 
@@ -185,7 +185,8 @@ def _no_user() -> str:
 
 
 def _make_folders(places: Places) -> None:
-    # Only ours: other packages' lines may fail on their own account.
+    _run("systemctl", "enable", "-q", "--now", "run-ezrec-ring.mount")  # first: folders of the ring are in it
+    # Only our own file: other packages' lines may fail on their own account.
     _run("systemd-tmpfiles", "--create", str(places.tmpfiles))
 
 
