@@ -7,7 +7,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, cast
@@ -17,6 +17,8 @@ from pydantic import JsonValue
 from cloud_bridge.outbox_rows import (
     Body,
     Row,
+    Settled,
+    Waiting,
     booking_of,
     command_body,
     command_of,
@@ -93,26 +95,6 @@ KEPT = timedelta(days=60)
 """How long it is remembered what was told and stored: longer than anything of it stands on the broker."""
 TELLING = timedelta(days=1)
 """How long people are told of what was set aside."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """An entry that the store does not have."""
-
-    seq: int
-    row: Row
-
-
-@dataclass
-class Settled:
-    """What became of some entries: gone into the store, or set aside (number -> why).
-
-    ``rows``: bookings as the store has them now.
-    """
-
-    done: list[Waiting] = field(default_factory=list[Waiting])
-    aside: list[tuple[Waiting, str]] = field(default_factory=list[tuple[Waiting, str]])
-    rows: list[StoredBooking] = field(default_factory=list[StoredBooking])
 
 
 class Outbox:

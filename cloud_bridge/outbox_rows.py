@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from typing import TypeVar, cast
 
@@ -43,6 +43,26 @@ class Row:
     subject: str
     part: str
     body: Body
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An entry that the store does not have."""
+
+    seq: int
+    row: Row
+
+
+@dataclass
+class Settled:
+    """What became of some entries: gone into the store, or set aside (number -> why).
+
+    ``rows``: bookings as the store has them now.
+    """
+
+    done: list[Waiting] = field(default_factory=list[Waiting])
+    aside: list[tuple[Waiting, str]] = field(default_factory=list[tuple[Waiting, str]])
+    rows: list[StoredBooking] = field(default_factory=list[StoredBooking])
 
 
 def to_row(entry: Entry) -> Row:

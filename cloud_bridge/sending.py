@@ -1,17 +1,19 @@
 """From the outbox to the store: a batch at a time, each entry once, and none that hinders the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
-from cloud_bridge.outbox import Outbox, Settled, Waiting
-from cloud_bridge.outbox_rows import Body, notice_of, order_of
-from cloud_bridge.stores.base import Missing, NewBooking, Stale, Store, StoreError
+from pydantic import JsonValue
+
+from cloud_bridge.outbox_rows import Body, Settled, Waiting, notice_of, order_of
+from cloud_bridge.stores.base import BookingRow, Missing, NewBooking, ShareRow, Stale, StoreError
 from edge_agent.core.effects import (
     MAX_BATCH,
     AutomaticEntry,
     BookingEntry,
     ChangeEntry,
+    Notice,
     OrderEntry,
     Refused,
     ResultRow,
@@ -30,10 +32,64 @@ ORDERS = ("booking", "change", "automatic")
 _REFUSALS = ("input", "gone")
 
 
+class Queue(Protocol):
+    """Entries that wait: `cloud_bridge.outbox.Outbox`. Every call is one transaction, and durable."""
+
+    def waiting(self, through: int, limit: int) -> tuple[Waiting, ...]:
+        """The oldest entries with a number up to ``through``."""
+        ...
+
+    def attempt(self, seq: int, before: Mapping[str, str]) -> None:
+        """Keep what a change is about to change, before it is tried."""
+        ...
+
+    def settle(self, settled: Settled) -> None:
+        """Entries that are through or set aside leave the queue; bookings are kept as seen."""
+        ...
+
+
+class Target(Protocol):
+    """What of a store entries are brought to; see `cloud_bridge.stores.base` and `cloud_bridge.stores.device`."""
+
+    def booking(self, booking_id: str) -> BookingRow | None:
+        """One booking."""
+        ...
+
+    def create_booking(self, new: NewBooking) -> tuple[BookingRow, bool]:
+        """Make a booking."""
+        ...
+
+    def change_booking(
+        self, booking_id: str, changes: Mapping[str, object], seen: int | None = None
+    ) -> BookingRow:
+        """Change fields of one."""
+        ...
+
+    def set_automatic(self, *, on: bool) -> None:
+        """Keep whether booked bookings are recorded."""
+        ...
+
+    def make_share(self, booking_id: str, expires_at: datetime) -> ShareRow:
+        """The booking's share."""
+        ...
+
+    def save_results(self, rows: Sequence[ResultRow]) -> int:
+        """Keep results."""
+        ...
+
+    def add_notices(self, notices: Sequence[Notice]) -> int:
+        """Write what people may have to be told."""
+        ...
+
+    def answer_command(self, command_id: str, answer: Mapping[str, JsonValue]) -> bool:
+        """Write a command's answer."""
+        ...
+
+
 class Sender:
     """Brings entries of an outbox to a store."""
 
-    def __init__(self, outbox: Outbox, store: Store, clock: Clock | None = None) -> None:
+    def __init__(self, outbox: Queue, store: Target, clock: Clock | None = None) -> None:
         self._outbox = outbox
         self._store = store
         self._clock = clock or SystemClock()
@@ -97,7 +153,7 @@ class _Batch:
     (a table missing, a key refused), not theirs.
     """
 
-    def __init__(self, outbox: Outbox, store: Store) -> None:
+    def __init__(self, outbox: Queue, store: Target) -> None:
         self.settled = Settled()
         self.shares: list[tuple[str, ShareMade]] = []
         self.doubtful: list[tuple[Waiting, StoreError]] = []
