@@ -49,7 +49,7 @@ class Queue(Protocol):
 
 
 class Target(Protocol):
-    """What of a store entries are brought to; see `cloud_bridge.stores.base` and `cloud_bridge.stores.device`."""
+    """A store as entries are brought to it; see `cloud_bridge.stores.base` and `.device`."""
 
     def booking(self, booking_id: str) -> BookingRow | None:
         """One booking."""
