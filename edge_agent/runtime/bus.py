@@ -9,6 +9,7 @@ packet, unless the network thread is its own (``loop_start``).
 """
 
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -31,6 +32,17 @@ _faults.addFilter(lambda record: "exception" in str(record.msg))  # it calls eve
 KEEPALIVE_S = 20
 SESSION_EXPIRY_S = 30  # only so that the will's delay is honoured; a session is never resumed
 WILL_DELAY_S = 5
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    here, there = socket.socketpair()
+    here.settimeout(0)
+    there.settimeout(0)
+    return here, there
+
+
+# paho wakes its thread through a connection over 127.0.0.1. An agent that is given no network has none.
+mqtt._socketpair_compat = _pair  # type: ignore[assignment]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)

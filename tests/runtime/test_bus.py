@@ -1,7 +1,13 @@
 """The bus on a real broker: threads, sizes, sockets."""
 
+import errno
+import os
+import socket
 import threading
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from edge_agent.demo.servers import Mosquitto
 from edge_agent.runtime.bus import Bus, Connected, Disconnected, Endpoint, Refused, Subscription, Will
@@ -66,6 +72,23 @@ def test_unix_socket_works_too(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker", accounts=PASSWORDS, acl=acl, socket_path=path):
         where = Endpoint("unused", 1, "cli", PASSWORDS["cli"], socket=str(path))
         with Ear(where) as ear:
+            assert ear.bus.ready()
+
+
+def test_an_agent_without_any_network_needs_only_the_broker_s_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mqtt.sock"
+    with Mosquitto(tmp_path / "broker", accounts=PASSWORDS, acl=None, socket_path=path):
+
+        class NoNetwork(socket.socket):
+            def __init__(self, family: int = -1, *more: Any, **named: Any) -> None:
+                if family in (socket.AF_INET, socket.AF_INET6):
+                    raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+                super().__init__(family, *more, **named)
+
+        monkeypatch.setattr(socket, "socket", NoNetwork)
+        with Ear(Endpoint("unused", 1, "merger", PASSWORDS["merger"], socket=str(path))) as ear:
             assert ear.bus.ready()
 
 
