@@ -19,7 +19,7 @@ from edge_agent.core.agent import FailureKind
 
 MAX_ANSWER_BYTES = 5_000_000
 SHOWN = 100
-MAKE_KEY = "make one with `ezrec store device-key DEVICE` and set bookings.key"
+MAKE_KEY = "`ezrec store device-key DEVICE` makes one"
 APPLY_SCHEMA = "apply the schema with `ezrec store migrate`"
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]*(\.[\w-]*)?|sb_secret_\w+")
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -180,12 +180,14 @@ def one_line(text: str) -> str:
 
 def _not_allowed(name: str, status: int, seen: str, message: str) -> StoreError:
     if "revoked" in message:
-        return StoreError("permanent", f"{name}: this device's key was revoked; {MAKE_KEY}")
-    if "JWT expired" in message:
-        return StoreError("permanent", f"{name}: the key's time is over; {MAKE_KEY}")
-    if "JWT" in message or "API key" in message or "JWS" in message:
-        return StoreError("permanent", f"{name}: the project does not know this key ({seen}); {MAKE_KEY}")
-    return StoreError("permanent", f"{name}: HTTP {status}, not allowed with this key ({seen}); {MAKE_KEY}")
+        why = f"the key of this device was revoked ({seen})"
+    elif "JWT expired" in message:
+        why = "the time of the key is over"
+    elif any(word in message for word in ("JWT", "JWS", "API key")):
+        why = f"the project does not know the key ({seen})"
+    else:
+        why = f"HTTP {status}, not allowed with this key ({seen})"
+    return StoreError("permanent", f"{name}: {why}; bookings.key must be this device's: {MAKE_KEY}")
 
 
 def _overlap(message: str, given: Mapping[str, object], error: Mapping[str, JsonValue]) -> StoreError:

@@ -53,9 +53,9 @@ class SupabaseStandIn:
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def device_key(self, device: str, org: str, **more: object) -> str:
-        """A key as `ezrec store device-key` mints it."""
-        return mint(self.secret, {"role": "ezrec_device", "device": device, "org": org, **more})
+    def device_key(self, device: str, org: str, secret: str | None = None, **more: object) -> str:
+        """A key as `ezrec store device-key` mints it; with another secret, another project's."""
+        return mint(secret or self.secret, {"role": "ezrec_device", "device": device, "org": org, **more})
 
     def caller(self, token: str, method: str = "GET", path: str = "/") -> Caller:
         """Who a token speaks for.
