@@ -81,6 +81,7 @@ class Mailer:
         return self._trust or ssl.create_default_context()
 
     def _log_in(self, server: smtplib.SMTP) -> None:
+        server.ehlo_or_helo_if_needed()
         if self._smtp.username is not None:
             password = self._smtp.password.get_secret_value() if self._smtp.password else ""
             server.login(self._smtp.username, password)
