@@ -68,7 +68,7 @@ class Unit:
         slice: recording comes first.
         more: lines of its own: network, devices, folders it may write, credentials.
         groups: beside its own.
-        group: its own, where that is not named like the account.
+        group: of the files it makes. Not by a setgid folder: the sandbox lets nobody set such a bit.
         alone: whether it has no network.
         watchdog_s: silence after which it is killed and started again; 0: it has none.
         umask: media are readable by the group; the store is written by two, bridge and API.
@@ -79,8 +79,8 @@ class Unit:
     account: str
     slice: str
     more: tuple[str, ...]
-    groups: str = "ezrec-media ezrec-mqtt"
-    group: str | None = None
+    groups: str = "ezrec-mqtt"
+    group: str = "ezrec-media"
     alone: bool = True
     watchdog_s: int = 30
     umask: str = "0027"
@@ -177,7 +177,7 @@ UNITS: Mapping[str, Unit] = {
             _may_write("cloud", "state/bridge"),
             *_secrets("bridge", "bookings.key", "smtp.password", "notify.webhook_secret"),
         ),
-        groups="ezrec-cloud ezrec-mqtt",
+        group="ezrec-cloud",
         alone=False,
         umask="0007",
     ),
@@ -187,7 +187,7 @@ UNITS: Mapping[str, Unit] = {
         "ezrec-api",
         "work",
         (*NO_DEVICES, _may_write("cloud"), *_secrets("api", "store.key", "store.secret", "bookings.key")),
-        groups="ezrec-cloud ezrec-mqtt",
+        group="ezrec-cloud",
         alone=False,
         watchdog_s=0,
         umask="0007",
@@ -231,12 +231,12 @@ def tmpfiles() -> str:
     root = "/var/lib/ezrec"
     lines = [
         f"d {root} 0755 root root -",
-        "# Each recording's folder is made in here by the agents, shared by sticky and setgid bits.",
-        f"d {root}/recordings 2775 root ezrec-media -",
-        f"d {root}/assets 2750 ezrec-uploader ezrec-media -",
-        f"d {root}/assets/prepared 2750 ezrec-processor ezrec-media -",
-        f"d {root}/bucket 2750 ezrec-uploader ezrec-cloud -",
-        f"d {root}/cloud 2770 ezrec-bridge ezrec-cloud -",
+        "# Each recording's folder is made in here by the agents; the sticky bit keeps their parts apart.",
+        f"d {root}/recordings 0770 root ezrec-media -",
+        f"d {root}/assets 0750 ezrec-uploader ezrec-media -",
+        f"d {root}/assets/prepared 0750 ezrec-processor ezrec-media -",
+        f"d {root}/bucket 0755 ezrec-uploader ezrec-media -",
+        f"d {root}/cloud 0770 ezrec-bridge ezrec-cloud -",
         f"d {root}/state 0755 root root -",
         *(f"d {root}/state/{agent} 0700 {user} {user} -" for agent, user in AGENTS.items()),
         *(
@@ -281,7 +281,7 @@ def service(unit: Unit) -> str:
         *notify,
         f"ExecStart={unit.argv if unit.argv.startswith('/') else f'{PROGRAM} {unit.argv}'}",
         f"User={unit.account}",
-        f"Group={unit.group or unit.account}",
+        f"Group={unit.group}",
         f"SupplementaryGroups={unit.groups}",
         f"Slice=ezrec-{unit.slice}.slice",
         *watchdog,

@@ -7,7 +7,7 @@ from pathlib import Path
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 RECORDINGS = "recordings"
-SHARED_MODE = 0o3770
+SHARED_MODE = 0o1770
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a fifo put in the place of a film must not hold a worker for ever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -42,14 +42,14 @@ def _descend(root: Path, names: list[str], *, make: bool) -> int:
 def _make(folder: int, name: str, *, shared: bool) -> None:
     """Make a folder in another; one recording's is shared by the agents where recordings are.
 
-    On a Pi each agent is a user of its own, and ``recordings/`` belongs to their group (setgid): each puts
-    its own part beside the others', and the sticky bit keeps it from theirs.
+    On a Pi each agent is a user of its own, and ``recordings/`` belongs to their common group: each puts its
+    own part beside the others', and the sticky bit keeps it from theirs.
     """
     try:
         os.mkdir(name, 0o755, dir_fd=folder)
     except FileExistsError:
         return
-    if shared and os.fstat(folder).st_mode & stat.S_ISGID:
+    if shared and os.fstat(folder).st_mode & stat.S_IWGRP:
         os.chmod(name, SHARED_MODE, dir_fd=folder)
     os.fsync(folder)
 

@@ -42,7 +42,7 @@ def _pair() -> tuple[socket.socket, socket.socket]:
 
 
 # paho wakes its thread through a connection over 127.0.0.1. An agent that is given no network has none.
-mqtt._socketpair_compat = _pair  # type: ignore[assignment]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+mqtt._socketpair_compat = _pair  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)

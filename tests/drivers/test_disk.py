@@ -18,7 +18,7 @@ from edge_agent.drivers.disk import (
 )
 from edge_agent.drivers.media import delete_media
 
-LEFT, FILM, GROUP = 61001, 61002, 61000
+LEFT, FILM, OTHER, GROUP = 61001, 61002, 61003, 61000
 """Users and a group that nobody has: only their numbers matter."""
 
 
@@ -91,8 +91,8 @@ def as_user(uid: int, what: Callable[[], object]) -> str:
     """What happens when a user of the group does it: the error's name, or nothing."""
 
     def become(answer: Connection) -> None:
-        os.setgroups([GROUP])
-        os.setgid(uid)
+        os.setgroups([])
+        os.setgid(GROUP)
         os.setuid(uid)
         os.umask(0o027)
         try:
@@ -115,7 +115,7 @@ def as_user(uid: int, what: Callable[[], object]) -> str:
 def test_agents_of_several_users_share_a_recording_and_write_only_their_part(open_folder: Path) -> None:
     (open_folder / "recordings").mkdir()
     os.chown(open_folder / "recordings", 0, GROUP)
-    (open_folder / "recordings").chmod(0o2775)
+    (open_folder / "recordings").chmod(0o770)
     recording = open_folder / "recordings/b1"
 
     def make(part: str) -> Callable[[], object]:
@@ -132,7 +132,7 @@ def test_agents_of_several_users_share_a_recording_and_write_only_their_part(ope
         (recording / "left/y").touch,
     )
     assert [as_user(FILM, harm) for harm in harms] == ["PermissionError"] * len(harms)
-    assert as_user(61003, (recording / "left/x").read_text) == ""
+    assert as_user(OTHER, (recording / "left/x").read_text) == ""
     assert as_user(LEFT, lambda: delete_media(open_folder, "b1", ["left"])) == ""
     assert as_user(FILM, lambda: delete_media(open_folder, "b1", ["film"])) == ""
     assert not recording.exists()
