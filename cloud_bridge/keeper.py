@@ -19,8 +19,6 @@ from cloud_bridge.objects.kept_folder import FolderKept
 from cloud_bridge.objects.kept_s3 import S3Kept
 from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.keeping import KeepingStore, KeptFilm, Removal
-from cloud_bridge.stores.sqlite import sqlite_path
-from cloud_bridge.stores.sqlite_keeping import SqliteKeeping
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
 from schemas.base import utc_text
@@ -187,24 +185,6 @@ def kept_bucket(settings: Settings) -> KeptBucket:
         return S3Kept(settings)
     folder = settings.store.folder
     return FolderKept(Path(folder) if folder else Path(settings.storage.root) / "bucket")
-
-
-def keeping_store(settings: Settings) -> KeepingStore:
-    """The rows that the settings name; of a project all devices that its key may see.
-
-    Raises:
-        StoreError: they cannot be opened, or the settings do not say where they are.
-    """
-    bookings = settings.bookings
-    if bookings.kind == "sqlite":
-        return SqliteKeeping(sqlite_path(settings), settings.device.org, settings.device.id)
-    if bookings.url is None or bookings.key is None:
-        raise StoreError("permanent", "bookings.url and bookings.key: both are needed for kind 'supabase'")
-    from cloud_bridge.stores.supabase import SupabaseStore  # noqa: PLC0415 - only who has a project pays for it
-    from cloud_bridge.stores.supabase_client import Project  # noqa: PLC0415
-
-    project = Project(bookings.url, bookings.key.get_secret_value(), bookings.public_key)
-    return SupabaseStore(project, None, settings.device.timezone)
 
 
 class Rounds:

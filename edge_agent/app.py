@@ -13,10 +13,11 @@ from typing import Any
 from cloud_bridge import bridge
 from cloud_bridge.dressings import read_dressings
 from cloud_bridge.effects import BridgeEffects
-from cloud_bridge.keeper import Keeper, Rounds, keeping_store, kept_bucket
+from cloud_bridge.keeper import Keeper, Rounds, kept_bucket
 from cloud_bridge.objects.client import BucketError as KeptBucketError
 from cloud_bridge.stores.base import StoreError
-from cloud_bridge.stores.sqlite import SqliteStore, sqlite_path
+from cloud_bridge.stores.opening import open_keeping, open_store
+from cloud_bridge.stores.sqlite import sqlite_path
 from cloud_bridge.stores.sqlite_audit import SqliteAudit
 from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent import VERSION
@@ -58,8 +59,7 @@ def _camera(settings: Settings, cam: str) -> tuple[Agent[Any, Any], Drivers]:
 
 
 def _bridge(settings: Settings) -> tuple[Agent[Any, Any], Drivers]:
-    store = SqliteStore(sqlite_path(settings))
-    return bridge.agent(settings, read_dressings(settings)), BridgeEffects(store)
+    return bridge.agent(settings, read_dressings(settings)), BridgeEffects(open_store(settings))
 
 
 def build(name: str, settings: Settings) -> tuple[Agent[Any, Any], Drivers]:
@@ -148,7 +148,7 @@ def run_api(settings: Settings) -> int:
     logs.set_up("api", settings.log.level)
     path = sqlite_path(settings)
     try:
-        store, people, audit = SqliteStore(path), SqlitePeople(path), SqliteAudit(path)
+        store, people, audit = open_store(settings), SqlitePeople(path), SqliteAudit(path)
     except StoreError as error:
         log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
@@ -163,7 +163,7 @@ def run_keeper(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
-        store, bucket = keeping_store(settings), kept_bucket(settings)
+        store, bucket = open_keeping(settings), kept_bucket(settings)
     except (StoreError, KeptBucketError) as error:
         log.error("keeper cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE

@@ -17,6 +17,7 @@ from cloud_bridge.stores.base import (
     StoredResult,
     StoreError,
 )
+from cloud_bridge.stores.opening import open_hints, open_keeping, open_messages, open_store
 from cloud_bridge.stores.sqlite import SqliteStore, sqlite_path
 
 __all__ = [
@@ -36,5 +37,9 @@ __all__ = [
     "Store",
     "StoreError",
     "StoredResult",
+    "open_hints",
+    "open_keeping",
+    "open_messages",
+    "open_store",
     "sqlite_path",
 ]

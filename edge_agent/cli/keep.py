@@ -113,11 +113,10 @@ def remove(
 
 
 def _open(settings: "Settings") -> "KeepingStore":
-    from cloud_bridge.keeper import keeping_store
-    from cloud_bridge.stores import StoreError
+    from cloud_bridge.stores import StoreError, open_keeping
 
     try:
-        return keeping_store(settings)
+        return open_keeping(settings)
     except StoreError as error:
         fail(f"keep: {error.text}")
 

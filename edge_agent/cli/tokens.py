@@ -20,12 +20,12 @@ def create(
     config: ConfigOption = None,
 ) -> None:
     """Make a key and print it once; only its hash is kept."""
-    from cloud_bridge.stores import SqliteStore, StoreError, sqlite_path
+    from cloud_bridge.stores import StoreError, open_store
 
     if role not in ROLES:
         fail(f"--role {role}: expected one of {', '.join(ROLES)}", 2)
     try:
-        store = SqliteStore(sqlite_path(read_settings(config)))
+        store = open_store(read_settings(config))
         known = cast("Role", role)  # pyright: ignore[reportUnnecessaryCast] - mypy does not narrow by `in`
         out(store.make_token(known, user))
         store.close()
@@ -38,10 +38,10 @@ def revoke(
     user: Annotated[str, typer.Option(metavar="U", help="Whose keys end.")], config: ConfigOption = None
 ) -> None:
     """End all keys of a user."""
-    from cloud_bridge.stores import SqliteStore, StoreError, sqlite_path
+    from cloud_bridge.stores import StoreError, open_store
 
     try:
-        store = SqliteStore(sqlite_path(read_settings(config)))
+        store = open_store(read_settings(config))
         out(f"{store.revoke_tokens(user)} keys ended")
         store.close()
     except (StoreError, OSError) as error:
