@@ -9,9 +9,11 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from cloud_bridge.media.bounds import Bounds, Refused, Wanted
 
@@ -27,26 +29,54 @@ class WorkerBroke(Exception):
     """The worker did not come to a verdict, through no fault of the file's; one clear line."""
 
 
-def look_at(
-    job: Path, wanted: Wanted, bounds: Bounds, started: Callable[[int], None] | None = None
-) -> Mapping[str, Any]:
+class Running:
+    """The worker that runs, if one does, for whoever must end it from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._group: int | None = None
+        self._stopped = False
+
+    def began(self, group: int) -> None:
+        """A worker was started: the process group of that number."""
+        with self._lock:
+            self._group = group
+            if self._stopped:
+                end_group(group)
+
+    def over(self) -> None:
+        """It is about to be reaped: from here on the number may be somebody else's."""
+        with self._lock:
+            self._group = None
+
+    def stop(self) -> None:
+        """End the worker, and every later one as soon as it begins."""
+        with self._lock:
+            self._stopped = True
+            if self._group is not None:
+                end_group(self._group)
+
+
+def look_at(job: Path, wanted: Wanted, bounds: Bounds, running: Running | None = None) -> Mapping[str, Any]:
     """Run the worker over a job's folder, in which ``in`` lies; blocks. What it wrote into ``result.json``.
 
     The folder must be the worker's alone. Its answer is the word of a process that looked at a stranger's
-    file: nothing in it is true until it was checked. ``started`` is told the process group.
+    file: nothing in it is true until it was checked (`cloud_bridge.media.answer`).
 
     Raises:
         Refused: it took too long.
         WorkerBroke: it could not be started, was killed, or left no answer.
     """
     process = _start(job, wanted, bounds)
+    running = running or Running()
     try:
-        if started is not None:
-            started(process.pid)
+        running.began(process.pid)
         in_time = _ended_within(process.pid, bounds.wall_s)
     finally:
         # Before it is reaped: the group's number is still ours. Its programs die with it in any case.
-        _end(process)
+        running.over()
+        end_group(process.pid)
+        process.wait()
     if not in_time:
         why = f"It took more than {bounds.wall_s:g} seconds to look at this file; send a smaller one."
         raise Refused("content", why)
@@ -89,13 +119,13 @@ def _ended_within(pid: int, seconds: float) -> bool:
         os.close(pidfd)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def end_group(group: int) -> None:
+    """Kill a process group, if there is one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a regular file, no link to one; for what the worker left behind.
 
     Raises:

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from cloud_bridge.media.bounds import Bounds, Refused, Wanted
-from cloud_bridge.media.sandbox import WorkerBroke, look_at
+from cloud_bridge.media.sandbox import Running, WorkerBroke, look_at
 from tests.support import uploads
 
 BOUNDS = Bounds()
@@ -91,6 +91,18 @@ def probed(path: Path) -> dict[str, Any]:
     ).stdout  # fmt: skip
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+class Watched(Running):
+    """Tells a test which process group was started."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def began(self, group: int) -> None:
+        super().began(group)
+        self._tell(group)
 
 
 # --- pictures -----------------------------------------------------------------------------------------------
@@ -436,8 +448,9 @@ def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
     (job / "in").write_bytes(uploads.picture())
+    frozen = Watched(lambda group: os.killpg(group, signal.SIGSTOP))
     with pytest.raises(Refused, match=r"more than 0\.2 seconds"):
-        look_at(job, "picture", replace(BOUNDS, wall_s=0.2), lambda group: os.killpg(group, signal.SIGSTOP))
+        look_at(job, "picture", replace(BOUNDS, wall_s=0.2), frozen)
     assert_nobody_left(job)
 
 
@@ -482,7 +495,7 @@ def test_a_killed_worker_is_no_verdict_and_takes_its_programs_along(tmp_path: Pa
         killers[0].start()
 
     with pytest.raises(WorkerBroke, match="-9"):
-        look_at(job, "film", BOUNDS, started)
+        look_at(job, "film", BOUNDS, Watched(started))
     killers[0].join(30)
     assert len(seen) == 1
     assert_nobody_left(job)
