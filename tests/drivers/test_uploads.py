@@ -11,7 +11,7 @@ from edge_agent.drivers.objects import (
     UploadDriver,
     UploadLedger,
 )
-from edge_agent.drivers.objects.base import composite_sha256, sha256_b64
+from edge_agent.drivers.objects.base import ObjectHead, composite_sha256, sha256_b64
 from tests.drivers.upload_made import FILM, OBJECT, TAIL_BYTES, TOTAL_BYTES, Device
 
 
@@ -220,6 +220,25 @@ class TestWithoutALedger:
         assert device.store.list_uploads(device.key) == (stray,)
         assert device.started().adopt(OBJECT, device.key, FILM) is None
         assert device.store.list_uploads(device.key) == ()
+
+    def test_where_nothing_is_a_key_that_may_not_list_is_refused_and_sends(self, tmp_path: Path) -> None:
+        class Unlisted(FolderStore):
+            """S3's answer to a key without ListBucket: a stand-in, no server here gives it."""
+
+            def head(self, key: str) -> ObjectHead | None:
+                found = super().head(key)
+                if found is None:
+                    raise StoreError("denied", "this key may not do that here")
+                return found
+
+        (tmp_path / "bucket").mkdir()
+        device = Device.make(tmp_path, Unlisted(tmp_path / "bucket"), "club/court/film.mp4")
+        driver = device.started()
+        assert driver.adopt(OBJECT, device.key, FILM) is None
+        assert device.send(driver).bytes == TOTAL_BYTES
+        assert device.fetched(tmp_path) == device.film
+        for ledger in device.ledgers:
+            ledger.close()
 
     def test_an_upload_on_record_is_not_touched(self, device: Device) -> None:
         driver = device.started()

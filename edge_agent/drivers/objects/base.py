@@ -150,3 +150,20 @@ def multipart_etag(md5s_hex: Iterable[str]) -> str:
     """S3's ETag of a multipart object: the md5 of the parts' md5s, "-", the number of parts."""
     md5s = [bytes.fromhex(md5) for md5 in md5s_hex]
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+
+
+def seen(store: ObjectStore, key: str) -> ObjectHead | None:
+    """What the bucket has of a key, as far as it tells.
+
+    Where nothing is, S3 refuses a key that may not list (docs/s3.md), as if the object were another's. A key
+    that may nothing at all is refused again by what comes next.
+
+    Raises:
+        StoreError: as `ObjectStore.head`, but ``denied``.
+    """
+    try:
+        return store.head(key)
+    except StoreError as error:
+        if error.kind != "denied":
+            raise
+        return None

@@ -16,6 +16,7 @@ from edge_agent.drivers.objects.base import (
     composite_sha256,
     multipart_etag,
     part_bytes_for,
+    seen,
     sha256_b64,
 )
 from edge_agent.drivers.objects.ledger import PartRecord
@@ -199,7 +200,7 @@ class UploadDriver:
         record = self._ledger.find(object_id)
         if record is not None:
             return _verified(record) if record.state == "verified" else None
-        head = self._store.head(key)
+        head = seen(self._store, key)
         if head is not None and head.bytes == self._size(path):
             part_bytes = part_bytes_for(head.bytes)
             parts = tuple(self._parts_of(path, head.bytes, part_bytes))
