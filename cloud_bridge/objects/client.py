@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
-BucketErrorKind = Literal["denied", "missing", "unknown", "transient"]
+BucketErrorKind = Literal["denied", "missing", "unknown", "refused", "transient"]
 
 _UNKNOWN = {"NotImplemented", "MethodNotAllowed", "UnsupportedOperation"}
 _KEY_WRONG = {
@@ -26,7 +26,7 @@ class BucketError(Exception):
     """A request did not work, or nobody knows whether it did; one line, never a secret in it.
 
     Kinds: ``denied`` this key may not; ``missing`` no such object, upload, rule or bucket; ``unknown`` the
-    server has no such request; ``transient`` anything else: try again later.
+    server has no such request; ``refused`` it finds fault with this one; ``transient`` try again later.
     """
 
     def __init__(self, kind: BucketErrorKind, text: str) -> None:
@@ -69,6 +69,20 @@ def s3_client(settings: Settings) -> "S3Client":
 
 
 @contextmanager
+def unsigned(client: "S3Client") -> Generator[None]:
+    """Ask for objects as somebody who has no key."""
+    from botocore import handlers  # noqa: PLC0415 - as boto3 above
+
+    event, sign_nothing = "choose-signer.s3.GetObject", cast("Any", handlers).disable_signing
+    events = cast("Any", client.meta).events
+    events.register(event, sign_nothing)
+    try:
+        yield
+    finally:
+        events.unregister(event, sign_nothing)
+
+
+@contextmanager
 def mapped(what: str) -> Generator[None]:
     """boto3's failures as `BucketError`; ``what`` is asked of which bucket, for the line."""
     from botocore.exceptions import (  # noqa: PLC0415 - as boto3 above
@@ -102,4 +116,6 @@ def _of_answer(answer: dict[str, Any], what: str) -> BucketError:
         return BucketError("unknown", f"{what}: the server does not know this request ({code or status})")
     if status == 404:
         return BucketError("missing", f"{what}: not there ({code or status})")
+    if 400 <= status < 500 and status not in (408, 409, 425, 429):
+        return BucketError("refused", f"{what}: the server refused it ({code or status})")
     return BucketError("transient", f"{what}: the server answered {code or 'nothing known'} ({status})")

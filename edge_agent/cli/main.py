@@ -2,7 +2,7 @@
 
 import typer
 
-from edge_agent.cli import bookings, contract, develop, device, install, keep, people, show, tokens
+from edge_agent.cli import bookings, contract, develop, device, install, keep, people, show, store, tokens
 
 app = typer.Typer(
     name="ezrec",
@@ -36,6 +36,7 @@ app.add_typer(contract.secret, name="secret")
 app.add_typer(tokens.token, name="token")
 app.add_typer(people.user, name="user")
 app.add_typer(keep.keep, name="keep")
+app.add_typer(store.store, name="store")
 app.command("replay")(develop.replay)
 app.command("sim")(develop.sim)
 app.command("bench")(develop.bench)

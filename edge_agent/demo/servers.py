@@ -31,14 +31,26 @@ _WEED_MEMORY = {"GOMEMLIMIT": "200MiB", "GOGC": "50"}
 class SeaweedFS:
     """An S3 server with one bucket, an admin who made it and a device whose keys reach that bucket only."""
 
-    def __init__(self, folder: Path, *, bucket: str = "clips", port: int | None = None) -> None:
-        """Everything it writes goes into `folder`, which is made. Nothing runs before `start`."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bucket: str = "clips",
+        port: int | None = None,
+        policies: Mapping[str, object] | None = None,
+    ) -> None:
+        """Everything it writes goes into `folder`, which is made. Nothing runs before `start`.
+
+        `policies`: further identities by name, each with its policy as IAM writes them (see `target`).
+        """
         self.bucket = bucket
         self._folder = folder
         self._child = Child("weed", folder)
         self._s3_port = port
         self._ports: dict[str, int] = {}
-        self._keys = {name: (secrets.token_hex(10), secrets.token_hex(20)) for name in ("admin", "device")}
+        self._policies = dict(policies or {})
+        names = ("admin", "device", *self._policies)
+        self._keys = {name: (secrets.token_hex(10), secrets.token_hex(20)) for name in names}
 
     @property
     def port(self) -> int:
@@ -56,12 +68,12 @@ class SeaweedFS:
     @property
     def device(self) -> S3Target:
         """The device's way into its bucket."""
-        return self._target("device")
+        return self.target("device")
 
     @property
     def admin(self) -> S3Target:
         """The administrator's: all buckets."""
-        return self._target("admin")
+        return self.target("admin")
 
     def start(self, timeout_s: float = 30.0) -> None:
         """Start and return when the device's keys have stored an object; ports and data stay the same.
@@ -104,7 +116,8 @@ class SeaweedFS:
     ) -> None:
         self.stop()
 
-    def _target(self, name: str) -> S3Target:
+    def target(self, name: str) -> S3Target:
+        """The way in of an identity."""
         key, secret = self._keys[name]
         return S3Target(bucket=self.bucket, key=key, secret=secret, endpoint=self.endpoint)
 
@@ -126,10 +139,17 @@ class SeaweedFS:
         confined = [f"{action}:{self.bucket}" for action in ("Read", "Write", "List")]
         actions = {"admin": ["Admin", "Read", "Write", "List", "Tagging"], "device": confined}
         identities = [
-            {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions[name]}
+            {
+                "name": name,
+                "credentials": [{"accessKey": key, "secretKey": secret}],
+                "actions": actions.get(name, []),
+                "policyNames": [name] if name in self._policies else [],
+            }
             for name, (key, secret) in self._keys.items()
         ]
-        _write_private(self._folder / "s3.json", json.dumps({"identities": identities}))
+        policies = [{"name": name, "content": json.dumps(policy)} for name, policy in self._policies.items()]
+        everything = {"identities": identities, "policies": policies}
+        _write_private(self._folder / "s3.json", json.dumps(everything))
 
     def _arguments(self) -> list[str]:
         ports = self._ports

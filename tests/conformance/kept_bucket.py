@@ -34,6 +34,7 @@ class KeptBucketConformance:
         assert bucket.size(FILM) == 7
         device.get(FILM, tmp_path / "film", max_bytes=10)
         assert (tmp_path / "film").read_bytes() == b"another"
+        bucket.remove(FILM)
 
     def test_an_open_upload_is_listed_and_aborted(self, bucket: KeptBucket, device: ObjectStore) -> None:
         before = datetime.now(UTC) - timedelta(seconds=2)
@@ -50,3 +51,4 @@ class KeptBucketConformance:
         assert [one.upload_id for one in bucket.open_uploads("club/court-2/")] == [other]
         assert list(bucket.open_uploads("nobody/")) == []
         assert bucket.size(FILM) is None
+        device.abort("club/court-2/2026-03-01/a/film.mp4", other)
