@@ -56,7 +56,7 @@ class Mailbox:
             await asyncio.Event().wait()
         if answer == "taken, then gone":
             self._take(envelope, content)
-            assert server.transport is not None
+            assert isinstance(server.transport, asyncio.WriteTransport)
             server.transport.abort()
             return ""
         if answer is not None:
@@ -70,6 +70,15 @@ class Mailbox:
         mail = email.message_from_bytes(content, policy=email.policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
+
+
+def text_of(mail: EmailMessage, kind: str = "plain") -> str:
+    """A part of a mail as its reader sees it."""
+    body = mail.get_body((kind,))
+    assert body is not None
+    text = body.get_content()
+    assert isinstance(text, str)
+    return text.replace("\r\n", "\n")
 
 
 def check_login(

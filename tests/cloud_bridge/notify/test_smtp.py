@@ -19,7 +19,8 @@ MAIL = b"From: films@club.example\r\nTo: anna@example.org\r\nSubject: hello\r\n\
 
 
 def smtp(port: int, **more: Any) -> Smtp:
-    return Smtp(host="127.0.0.1", port=port, sender="Court 1 <films@club.example>", **{"tls": False, **more})
+    keys = {"host": "127.0.0.1", "port": port, "sender": "Court 1 <films@club.example>", "tls": False}
+    return Smtp.model_validate({**keys, **more})
 
 
 def refusal(
@@ -132,7 +133,7 @@ def test_tls_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_wrong_login_is_one_line_and_ours_to_mend() -> None:
-    login = {"authenticator": check_login, "auth_require_tls": False, "auth_required": True}
+    login: dict[str, Any] = {"authenticator": check_login, "auth_require_tls": False, "auth_required": True}
     with mail_server(**login) as box:
         Mailer(smtp(box.port, username="films", password="right")).send("anna@example.org", lambda: MAIL)
         error = refusal(Mailer(smtp(box.port, username="films", password="wrong")))
