@@ -3,7 +3,10 @@
 -- A number of a body, or null: nothing a device writes may stop its rows from coming in.
 create or replace function ezrec.number(p_value jsonb) returns double precision
 language sql immutable set search_path = '' as $$
-    select case when jsonb_typeof(p_value) = 'number' then (p_value #>> '{}')::double precision end
+    select case
+        when jsonb_typeof(p_value) = 'number' and abs((p_value #>> '{}')::numeric) < 1e30
+            then round((p_value #>> '{}')::numeric, 9)::double precision
+    end
 $$;
 
 create or replace function ezrec.whole(p_value jsonb) returns bigint

@@ -109,16 +109,18 @@ join public.devices d on d.id = b.device_id
 left join public.booking_people p on p.device_id = b.device_id and p.booking_id = b.id
 left join public.recordings r on r.device_id = b.device_id and r.booking_id = b.id;
 
--- The device a page means. It used to send names no device had ('0', 'pi-001'): where there is only one, that is it.
+-- The device a page means. Without one, or with the '0' of the older one, it is the only device the caller reaches; a
+-- name no device has is refused and not guessed at.
 create or replace function ezrec.legacy_device(p_camera text) returns public.devices
 language plpgsql stable set search_path = '' as $$
 declare
     v_device public.devices;
 begin
-    select d.* into v_device from public.devices d where d.id = lower(trim(p_camera));
-    if not found then
-        select d.* into strict v_device from public.devices d where d.revoked_at is null;
-    end if;
+    select d.* into strict v_device from public.devices d
+    where case
+        when coalesce(trim(p_camera), '') in ('', '0') then d.revoked_at is null
+        else d.id = lower(trim(p_camera))
+    end;
     return v_device;
 exception
     when no_data_found or too_many_rows then

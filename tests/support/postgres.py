@@ -184,11 +184,12 @@ def connected(dsn: str) -> Generator[Connection]:
 def asking(db: Connection, role: str, claims: Mapping[str, object] | None = None) -> Generator[Connection]:
     """A transaction as PostgREST runs a request: the role of the key, and its claims as a setting.
 
-    It commits at the end, and rolls back on an error.
+    It commits at the end, and rolls back on an error. Within another transaction it is a savepoint.
     """
     with db.transaction():
         set_asker(db, role, claims)
         yield db
+        db.execute("SELECT set_config('role', 'none', true), set_config('request.jwt.claims', '', true)")
 
 
 def set_asker(db: Connection, role: str, claims: Mapping[str, object] | None = None) -> None:
