@@ -61,7 +61,10 @@ class Project:
         """
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-            raise StoreError("permanent", f"bookings.url: {one_line(self.url)!r}, expected https://...")
+            shown = one_line(self.url.rpartition("@")[2])
+            raise StoreError(
+                "permanent", f"bookings.url: {shown!r}, expected https://HOST without a name or password"
+            )
         for name, key in (("key", self.key), ("public_key", self.public_key)):
             if key is not None and not _KEY.fullmatch(key):
                 raise StoreError("permanent", f"bookings.{name}: has blanks or is empty, expected one word")
