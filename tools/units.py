@@ -23,7 +23,6 @@ SANDBOX: tuple[str, ...] = (
     "ProtectSystem=strict",
     "ProtectHome=yes",
     "ProtectProc=invisible",
-    "ProtectClock=yes",
     "ProtectHostname=yes",
     "ProtectKernelLogs=yes",
     "ProtectKernelModules=yes",
@@ -43,13 +42,14 @@ SANDBOX: tuple[str, ...] = (
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
     "SystemCallFilter=~@privileged @resources @obsolete",
-    "# setpriv, which ends an ffmpeg with its agent, calls it. There is no capability that it could gain.",
-    "SystemCallFilter=capset",
     "SystemCallErrorNumber=EPERM",
+    "# To read whether the clock is disciplined. Without CAP_SYS_TIME nothing can be set by it.",
+    "SystemCallFilter=adjtimex",
 )
 """What every long-running service lives in. Each loosening below says why.
 
-Not among them: ``ProcSubset=pid`` would hide the boot id, which every message with a monotonic time carries.
+Not among them: ``ProcSubset=pid`` would hide the boot id, which every message with a monotonic time carries;
+``ProtectClock=yes`` would hide whether the clock is right, and having no capabilities forbids as much.
 """
 
 ALONE: tuple[str, ...] = ("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX", "IPAddressDeny=any")
@@ -73,6 +73,7 @@ class Unit:
         group: of the files it makes. Not by a setgid folder: the sandbox lets nobody set such a bit.
         alone: whether it has no network.
         watchdog_s: silence after which it is killed and started again; 0: it has none.
+        last: lines behind the sandbox's, since of system calls the last line counts.
         umask: media are readable by the group; the store is written by two, bridge and API.
     """
 
@@ -86,6 +87,7 @@ class Unit:
     alone: bool = True
     watchdog_s: int = 30
     umask: str = "0027"
+    last: tuple[str, ...] = ()
 
 
 def _may_write(*folders: str) -> str:
@@ -156,6 +158,10 @@ UNITS: Mapping[str, Unit] = {
         "ezrec-%i",
         "work",
         (*NO_DEVICES, _may_write("recordings", "assets/prepared", "state/%i"), *_secrets("%i")),
+        last=(
+            "# setpriv, which ends an ffmpeg with its agent, calls it. There is no capability to gain.",
+            "SystemCallFilter=capset",
+        ),
     ),
     "ezrec-uploader": Unit(
         "EZREC uploader",
@@ -301,6 +307,7 @@ def service(unit: Unit) -> str:
         *unit.more,
         *(ALONE if unit.alone else ONLINE),
         *SANDBOX,
+        *unit.last,
         f"UMask={unit.umask}",
         "",
         "[Install]",
