@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from threading import Event
 
@@ -33,7 +33,7 @@ class Sender:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        stores: Callable[[str], Store],
         messages: MessageStore,
         transports: Transports,
         clock: Clock | None = None,
@@ -43,7 +43,7 @@ class Sender:
 
         Args:
             settings: who is told, and how.
-            store: for bookings and links.
+            stores: the rows of a device, for bookings and links.
             messages: for everything else.
             transports: what carries messages out.
             clock: for tests.
@@ -52,7 +52,7 @@ class Sender:
         self._settings = settings
         self._messages = messages
         self._clock = clock or SystemClock()
-        self._post = Post(settings, messages, Ways(store, settings, self._clock), transports, self._clock)
+        self._post = Post(settings, messages, Ways(stores, settings, self._clock), transports, self._clock)
         self._claimed_s: dict[str, float] = {}
         self._lanes = Lanes(self._send)
         self._watch = Watch(messages, watch_every_s)

@@ -1,5 +1,6 @@
 """How a recipient gets to a film: the link is made as its message is sent, and is known nowhere else."""
 
+from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
 from typing import Literal, cast
@@ -22,8 +23,9 @@ KEPT = 1000
 class Ways:
     """Makes links, each once: a message that is tried again gets the one it had, as long as this lives."""
 
-    def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, stores: Callable[[str], Store], settings: Settings, clock: Clock) -> None:
+        """``stores``: the rows of a device; ids of bookings are its own."""
+        self._stores = stores
         self._settings = settings
         self._clock = clock
         self._made: dict[str, Way] = {}
@@ -43,7 +45,8 @@ class Ways:
         share = message.data.get("share") is True
         if not share and message.data.get("player") is not True:
             return None
-        booking = self._wanted(message.subject)
+        store = self._stores(message.device)
+        booking = _wanted(store, message.subject)
         if message.kind not in WITH_LINK:
             return None
         base = link_base(self._settings)
@@ -54,29 +57,19 @@ class Ways:
             return Way(page, kind, here=only_here(base)) if message.data.get("player") is True else None
         with self._lock:
             known = self._made.get(claimed.id)
-        return known or self._new(claimed.id, booking, base)
+        return known or self._new(claimed.id, store, booking, base)
 
     def forget(self, message_id: str) -> None:
         """The message is over and done with."""
         with self._lock:
             self._made.pop(message_id, None)
 
-    def _wanted(self, booking_id: str) -> BookingRow:
-        booking = self._store.booking(booking_id)
-        if booking is None:
-            raise Refused("there is no such booking any more")
-        if booking.stored.status == "cancelled":
-            raise Refused("the booking was cancelled")
-        if booking.stored.record == "no":
-            raise Refused("the booking is not to be recorded")
-        return booking
-
-    def _new(self, message_id: str, booking: BookingRow, base: str) -> Way:
-        now, verified_at = self._clock.wall(), self._verified_at(booking.id)
+    def _new(self, message_id: str, store: Store, booking: BookingRow, base: str) -> Way:
+        now, verified_at = self._clock.wall(), _verified_at(store, booking.id)
         if film_ends(verified_at, self._settings) <= now:
             raise Refused("the film is past its time")
         ends = datetime.fromisoformat(booking.stored.end)
-        share, token = self._store.issue_link(booking.id, expiry(now, ends, verified_at, self._settings))
+        share, token = store.issue_link(booking.id, expiry(now, ends, verified_at, self._settings))
         expires_at = datetime.fromisoformat(share.expires_at)
         way = Way(f"{base}/s/{token}", "link", expires_at, only_here(base))
         with self._lock:
@@ -85,13 +78,25 @@ class Ways:
             self._made[message_id] = way
         return way
 
-    def _verified_at(self, booking_id: str) -> datetime:
-        stored = self._store.results(booking_id).get(UPLOAD.key)
-        try:
-            stage = validate(UploadStage, stored.body) if stored else UploadStage()
-        except PayloadError:
-            stage = UploadStage()
-        film = stage.verified("film")
-        if film is None or film.verified_at is None:
-            raise Delayed("the store does not know yet that the film is complete")
-        return film.verified_at
+
+def _wanted(store: Store, booking_id: str) -> BookingRow:
+    booking = store.booking(booking_id)
+    if booking is None:
+        raise Refused("there is no such booking any more")
+    if booking.stored.status == "cancelled":
+        raise Refused("the booking was cancelled")
+    if booking.stored.record == "no":
+        raise Refused("the booking is not to be recorded")
+    return booking
+
+
+def _verified_at(store: Store, booking_id: str) -> datetime:
+    stored = store.results(booking_id).get(UPLOAD.key)
+    try:
+        stage = validate(UploadStage, stored.body) if stored else UploadStage()
+    except PayloadError:
+        stage = UploadStage()
+    film = stage.verified("film")
+    if film is None or film.verified_at is None:
+        raise Delayed("the store does not know yet that the film is complete")
+    return film.verified_at

@@ -132,6 +132,10 @@ class MessageStore(Protocol):
     A message is a row, unique by (device, subject, kind, channel, recipient), sent by the one who claimed it.
     """
 
+    def close(self) -> None:
+        """Give back what is held. May be repeated."""
+        ...
+
     def open_notices(self, limit: int) -> tuple[OpenNotice, ...]:
         """Notices without messages, oldest first."""
         ...

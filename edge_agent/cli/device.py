@@ -80,6 +80,7 @@ def up(config: ConfigOption = None) -> None:
     """Run everything the settings name, supervised, until Ctrl-C."""
     from functools import partial
 
+    from cloud_bridge.notify.run import run_notify, sends_here
     from edge_agent.app import agent_names, run_agent, run_api, run_keeper
     from edge_agent.supervisor import Entry, Supervisor
 
@@ -89,6 +90,8 @@ def up(config: ConfigOption = None) -> None:
     entries.append(Entry("api", partial(run_api, settings)))
     if settings.bookings.kind == "sqlite":  # else a cloud side keeps, with a key that no device has
         entries.append(Entry("keeper", partial(run_keeper, settings)))
+    if sends_here(settings):
+        entries.append(Entry("notify", partial(run_notify, settings)))
     pids = Path(settings.storage.root) / "state" / "run"
     try:
         pids.mkdir(parents=True, exist_ok=True)

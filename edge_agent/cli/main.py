@@ -2,7 +2,20 @@
 
 import typer
 
-from edge_agent.cli import bookings, contract, develop, device, install, keep, people, show, store, tokens
+from edge_agent.cli import (
+    bookings,
+    contract,
+    develop,
+    device,
+    importing,
+    install,
+    keep,
+    notify,
+    people,
+    show,
+    store,
+    tokens,
+)
 
 app = typer.Typer(
     name="ezrec",
@@ -35,7 +48,9 @@ app.add_typer(contract.config, name="config")
 app.add_typer(contract.secret, name="secret")
 app.add_typer(tokens.token, name="token")
 app.add_typer(people.user, name="user")
+app.add_typer(importing.importing, name="import")
 app.add_typer(keep.keep, name="keep")
+app.add_typer(notify.notify, name="notify")
 app.add_typer(store.store, name="store")
 app.command("replay")(develop.replay)
 app.command("sim")(develop.sim)

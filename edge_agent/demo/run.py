@@ -134,6 +134,8 @@ def _record(options: Options, lab: Lab, say: Callable[[str], None], over: thread
     if options.stay:
         say(f"log in at {lab.settings.api.share_base_url}/login with the code in {lab.folder / 'demo.json'}")
         say(f"staying; the film's page is {result['share_url']}, the API {lab.settings.api.share_base_url}")
+        if lab.settings.smtp.host is None:
+            say("no mail server is set, so nobody is written to: docs/messages.md says how")
         say("end with Ctrl-C")
         try:
             while lab.agents_alive() and not over.wait(1.0):

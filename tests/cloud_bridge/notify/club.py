@@ -72,7 +72,9 @@ class Club:
         messages = SqliteMessages(path, DEVICE.id, DEVICE.org, self.clock)
         store = SqliteStore(path, self.clock)
         transports = Transports(Mailer(self.settings.smtp, whole_s=5), Poster(whole_s=5))
-        sender = Sender(self.settings, store, messages, transports, self.clock, watch_every_s=0)
+        sender = Sender(
+            self.settings, lambda _device: store, messages, transports, self.clock, watch_every_s=0
+        )
         self._open.callback(messages.close)
         self._open.callback(store.close)
         self._open.callback(sender.close)
