@@ -1,13 +1,16 @@
 """Which store the settings name: the embedded file, or a Supabase project."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cloud_bridge.stores.base import Store, StoreError
 from cloud_bridge.stores.keeping import KeepingStore
+from cloud_bridge.stores.media import UserMediaStore
 from cloud_bridge.stores.messages import MessageStore
 from cloud_bridge.stores.sqlite import SqliteStore, sqlite_path
 from cloud_bridge.stores.sqlite_keeping import SqliteKeeping
+from cloud_bridge.stores.sqlite_media import SqliteMediaStore
 from cloud_bridge.stores.sqlite_messages import SqliteMessages
 from edge_agent.core.settings import Settings
 
@@ -24,7 +27,7 @@ def open_store(settings: Settings) -> Store:
     """
     if settings.bookings.kind == "supabase":
         return _supabase(settings, settings.device.id)
-    return SqliteStore(sqlite_path(settings))
+    return SqliteStore(sqlite_path(settings), device=settings.device)
 
 
 def open_messages(settings: Settings, *, everywhere: bool = False) -> MessageStore:
@@ -48,6 +51,17 @@ def open_keeping(settings: Settings) -> KeepingStore:
     if settings.bookings.kind == "supabase":
         return _supabase(settings, None)
     return SqliteKeeping(sqlite_path(settings), settings.device.org, settings.device.id)
+
+
+def open_media(settings: Settings) -> UserMediaStore | None:
+    """Uploaded logos and intros; None where they are kept by somebody else.
+
+    Raises:
+        StoreError: as `open_store`.
+    """
+    if settings.bookings.kind == "supabase":
+        return None
+    return SqliteMediaStore(sqlite_path(settings))
 
 
 def open_hints(settings: Settings, told: Callable[[], None] = lambda: None) -> "RealtimeHints | None":
@@ -84,10 +98,8 @@ def _place(settings: Settings) -> tuple[str, str, str | None]:
 
 
 def _must_be_here() -> None:
-    try:
-        import supabase  # noqa: F401, PLC0415 - heavy, and an extra
-    except ImportError:
+    if find_spec("supabase") is None:
         raise StoreError(
             "permanent",
             "bookings.kind is supabase, but its client is not installed: pip install 'ezrec[cloud]'",
-        ) from None
+        )
