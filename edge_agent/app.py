@@ -143,7 +143,8 @@ def run_agent(name: str, settings: Settings) -> int:
 
 def run_api(settings: Settings) -> int:
     """Serve the HTTP side in this process until SIGTERM. Returns the process's exit code."""
-    from cloud_bridge.api.serve import serve  # noqa: PLC0415 - FastAPI is heavy, agents do not need it
+    from cloud_bridge.api.live import LiveDevice  # noqa: PLC0415 - FastAPI is heavy, agents do not need it
+    from cloud_bridge.api.serve import serve  # noqa: PLC0415 - the same
 
     logs.set_up("api", settings.log.level)
     path = sqlite_path(settings)
@@ -152,7 +153,12 @@ def run_api(settings: Settings) -> int:
     except StoreError as error:
         log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
-    serve(settings, store, people, audit)
+    try:
+        live = LiveDevice(endpoint_of(settings, "api"), settings.device.id)
+    except OSError as error:
+        log.warning("the device is known by its rows alone: its broker's password cannot be read (%s)", error)
+        live = None
+    serve(settings, store, people, audit, live)
     return 0
 
 

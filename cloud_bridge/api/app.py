@@ -1,7 +1,9 @@
 """The application: API, pages, and what stands before both."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -9,12 +11,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 from starlette.types import Lifespan
 
-from cloud_bridge.api import account, bookings, devices, login, pages, problems, recordings
+from cloud_bridge.api import account, bookings, devices, events, login, metrics, pages, problems, recordings
 from cloud_bridge.api.access import require_declared
 from cloud_bridge.api.context import Context, zone_of
 from cloud_bridge.api.gate import Gate, GuardedRoute
 from cloud_bridge.api.limits import limits_of
-from cloud_bridge.objects import Objects, objects_of
+from cloud_bridge.api.live import Live
+from cloud_bridge.api.watch import of_topic, watch_rows
+from cloud_bridge.objects import objects_of
 from cloud_bridge.passwords import Passwords
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
@@ -22,28 +26,23 @@ from cloud_bridge.stores.people import PeopleStore
 from edge_agent import VERSION
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
+from schemas.base import Message
+from schemas.topics import Address
 
 _ERRORS = {
+    400: "it is no request",
     401: "no key, or one that is not known",
     403: "the key's role does not reach that far",
     404: "there is none, or it is somebody else's",
     409: "it contradicts what is there",
+    408: "the body took too long",
+    413: "the body is too large",
     422: "the request does not fit",
+    429: "too many requests: see `Retry-After`",
+    503: "the store does not answer: again in a moment",
 }
-_PROBLEM = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
-}
-
-
-API = (account, bookings, recordings, devices)
-PAGES = (pages, login)
+API = (account, bookings, recordings, devices, events)
+PAGES = (pages, login, metrics)
 
 
 def create_app(
@@ -52,6 +51,7 @@ def create_app(
     clock: Clock | None = None,
     people: PeopleStore | None = None,
     audit: AuditStore | None = None,
+    live: Live | None = None,
 ) -> FastAPI:
     """The application over stores, which stay their caller's. Makes no request and starts nothing.
 
@@ -69,6 +69,7 @@ def create_app(
         Passwords(),
         people,
         audit,
+        live,
     )
     app = FastAPI(
         title="EZREC",
@@ -76,7 +77,7 @@ def create_app(
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(objects),
+        lifespan=_lifespan(ctx),
     )
     app.state.context = ctx
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
@@ -92,17 +93,31 @@ def create_app(
     return app
 
 
-def _responses() -> dict[int | str, dict[str, object]]:
-    content = {"application/problem+json": {"schema": _PROBLEM}}
-    return {status: {"description": text, "content": content} for status, text in _ERRORS.items()}
+def _responses() -> dict[int | str, dict[str, Any]]:
+    return {status: problems.described(text) for status, text in _ERRORS.items()}
 
 
-def _lifespan(objects: Objects) -> Lifespan[FastAPI]:
+def _lifespan(ctx: Context) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncGenerator[None]:
+        loop, device = asyncio.get_running_loop(), ctx.settings.device.id
+
+        def told(address: Address[Any], message: Message | None) -> None:
+            change = of_topic(device, address, message)
+            if change is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(ctx.feed.tell, change)
+
         # The first link after the whistle must not wait for a library to load.
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(anyio.to_thread.run_sync, objects.warm)
-            yield
+            tasks.start_soon(anyio.to_thread.run_sync, ctx.objects.warm)
+            tasks.start_soon(watch_rows, ctx)
+            if ctx.live is not None:
+                ctx.live.start(told)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+                if ctx.live is not None:
+                    ctx.live.stop()
 
     return life

@@ -2,31 +2,35 @@
 
 import secrets
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from cloud_bridge.api.access import TheBooking, access, reach
 from cloud_bridge.api.context import Context, context, principal
+from cloud_bridge.api.deeds import note
+from cloud_bridge.api.etags import IfMatch, etag, seen, tag, unchanged
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.models import (
     BookingIn,
     BookingOut,
     BookingPatch,
+    BookingPut,
     Cursor,
     Limit,
     Page,
     booking_page,
     position,
 )
-from cloud_bridge.api.problems import Problem
+from cloud_bridge.api.problems import Problem, described
 from cloud_bridge.api.story import facts
 from cloud_bridge.orders import refusal
 from cloud_bridge.stores.base import BookingQuery, BookingRow, NewBooking, RecordingRow
 from schemas.recording import FINAL_STATES
 
 router = APIRouter(route_class=GuardedRoute, tags=["bookings"])
+STALE: dict[int | str, dict[str, Any]] = {412: described("it was changed since it was read")}
 
 
 @router.get("/bookings", openapi_extra=access("user", "rows"))
@@ -80,32 +84,68 @@ def create_booking(request: Request, response: Response, asked: BookingIn) -> Bo
         )
     )
     response.status_code = 201 if new else 200
+    tag(response, row)
+    if new:
+        note(request, "booking.create", row.id)
     return BookingOut.of_row(row)
 
 
-@router.get("/bookings/{booking_id}", openapi_extra=access("user", "booking"))
-def read_booking(booking: TheBooking) -> BookingOut:
-    """One booking."""
+@router.get(
+    "/bookings/{booking_id}",
+    response_model=BookingOut,
+    responses={304: {"description": "it is still what `If-None-Match` says"}},
+    openapi_extra=access("user", "booking"),
+)
+def read_booking(request: Request, response: Response, booking: TheBooking) -> BookingOut | Response:
+    """One booking, with an ``ETag`` for a change of it."""
+    if unchanged(request, booking):
+        return Response(status_code=304, headers={"ETag": etag(booking)})
+    tag(response, booking)
     return BookingOut.of_row(booking)
 
 
-@router.patch("/bookings/{booking_id}", openapi_extra=access("user", "booking"))
-def change_booking(request: Request, booking: TheBooking, asked: BookingPatch) -> BookingOut:
+@router.put("/bookings/{booking_id}", responses=STALE, openapi_extra=access("user", "booking"))
+def replace_booking(
+    request: Request, response: Response, booking: TheBooking, asked: BookingPut, if_match: IfMatch = None
+) -> BookingOut:
+    """Change a booking to what is sent: what is left out becomes its default."""
+    if asked.id not in (None, booking.id):
+        raise Problem(422, f"id: expected none, or {booking.id} as in the path")
+    return _change(request, response, booking, BookingPatch(**asked.fields()), if_match)
+
+
+@router.patch("/bookings/{booking_id}", responses=STALE, openapi_extra=access("user", "booking"))
+def change_booking(
+    request: Request, response: Response, booking: TheBooking, asked: BookingPatch, if_match: IfMatch = None
+) -> BookingOut:
     """Change a booking, also while it runs. What can no longer be had is a 409."""
-    ctx, row = context(request), booking
-    changes = asked.changes()
+    return _change(request, response, booking, asked, if_match)
+
+
+@router.delete(
+    "/bookings/{booking_id}", status_code=204, responses=STALE, openapi_extra=access("user", "booking")
+)
+def cancel_booking(request: Request, booking: TheBooking, if_match: IfMatch = None) -> None:
+    """Cancel a booking. It can be taken back for a while; afterwards its pictures are gone."""
+    ctx = context(request)
+    expected = seen(if_match, booking)
+    _refuse(ctx, booking, BookingPatch(status="cancelled"))
+    ctx.store.change_booking(booking.id, {"status": "cancelled"}, expected)
+    note(request, "booking.cancel", booking.id)
+
+
+def _change(
+    request: Request, response: Response, row: BookingRow, asked: BookingPatch, if_match: str | None
+) -> BookingOut:
+    ctx, changes = context(request), asked.changes()
+    expected = seen(if_match, row)
     _refuse(ctx, row, asked)
     if asked.end is not None and datetime.fromisoformat(row.stored.start) <= ctx.now():
         changes["end"] = max(asked.end, ctx.now())
-    return BookingOut.of_row(ctx.store.change_booking(booking.id, changes))
-
-
-@router.delete("/bookings/{booking_id}", status_code=204, openapi_extra=access("user", "booking"))
-def cancel_booking(request: Request, booking: TheBooking) -> None:
-    """Cancel a booking. It can be taken back for a while; afterwards its pictures are gone."""
-    ctx, row = context(request), booking
-    _refuse(ctx, row, BookingPatch(status="cancelled"))
-    ctx.store.change_booking(booking.id, {"status": "cancelled"})
+    changed = ctx.store.change_booking(row.id, changes, expected)
+    tag(response, changed)
+    note(request, "booking.change", row.id, fields=[*sorted(changes)])
+    return BookingOut.of_row(changed)
 
 
 def _refuse(ctx: Context, row: BookingRow, asked: BookingPatch) -> None:

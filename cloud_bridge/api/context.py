@@ -1,13 +1,16 @@
 """What every handler works with."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Request
 
+from cloud_bridge.api.feed import Feed
 from cloud_bridge.api.limits import Limits
+from cloud_bridge.api.live import Live
 from cloud_bridge.objects import Objects
 from cloud_bridge.passwords import Passwords
 from cloud_bridge.stores.audit import AuditStore
@@ -21,7 +24,8 @@ from edge_agent.runtime.clock import Clock
 class Context:
     """The application's parts, made once in `create_app`.
 
-    Without ``people`` nobody logs in here; without ``audit`` deeds are only logged.
+    Without ``people`` nobody logs in here; without ``audit`` deeds are only logged; without ``live`` the
+    device is known by its rows alone. ``answered`` counts answers by status.
     """
 
     settings: Settings
@@ -33,6 +37,9 @@ class Context:
     passwords: Passwords
     people: PeopleStore | None = None
     audit: AuditStore | None = None
+    live: Live | None = None
+    feed: Feed = field(default_factory=Feed)
+    answered: Counter[int] = field(default_factory=Counter[int])
 
     def now(self) -> datetime:
         """Aware UTC wall time."""

@@ -16,7 +16,7 @@ from cloud_bridge.api.body import allow, bounded, refuse_declared
 from cloud_bridge.api.context import Context
 from cloud_bridge.api.html import see
 from cloud_bridge.api.limits import address_key, is_this_machine
-from cloud_bridge.api.problems import problem
+from cloud_bridge.api.problems import problem, store_problem
 from cloud_bridge.api.visits import SAFE, asking, require_csrf, who_asks
 from cloud_bridge.stores.base import StoreError
 
@@ -51,6 +51,7 @@ class Gate:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self._context.answered[message["status"]] += 1
                 given = {name for name, _ in message["headers"]}
                 more = [(k.encode(), v.encode()) for k, v in self._headers.items() if k.encode() not in given]
                 message = {**message, "headers": [*message["headers"], *more]}
@@ -68,7 +69,7 @@ class Gate:
         try:
             known = await self._known(scope)
         except StoreError as error:
-            return problem(503, error.text, {"Retry-After": "2"})
+            return store_problem(error)
         if not known:
             return problem(401, _how_to_come_in(scope), CHALLENGE) if path.startswith(API) else None
         user = scope["state"]["asking"].principal.user

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from fastapi import Query
 from pydantic import (
@@ -16,9 +16,12 @@ from pydantic import (
 )
 
 from cloud_bridge.api.problems import Problem
+from cloud_bridge.api.story import Facts
 from cloud_bridge.stores.base import BookingRow, Position, RecordingRow, ShareRow
-from schemas.base import Id
+from schemas.agent import Alarm
+from schemas.base import Id, utc_text
 from schemas.booking import Deliverable, Layout
+from schemas.camera import CameraStatus
 from schemas.commands import BookArgs
 
 T = TypeVar("T")
@@ -75,6 +78,17 @@ class BookingPatch(BaseModel):
     def changes(self) -> dict[str, object]:
         """The fields that were sent."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+
+
+class BookingPut(BookArgs):
+    """What a booking is to be, whole: what is left out becomes its default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def fields(self) -> dict[str, Any]:
+        """All there is to set."""
+        names = ("start", "end", "record", "audience", "layout", "deliver", "title", "contacts")
+        return {name: getattr(self, name) for name in names}
 
 
 class BookingOut(Out):
@@ -143,6 +157,30 @@ class RecordingOut(Out):
     film: FilmOut | None
     receipt: bool
 
+    @classmethod
+    def of(cls, known: Facts) -> Self:
+        """What is known of a recording, as people see it."""
+        stored, recording, film = known.row.booking.stored, known.recording, known.film
+        verified_at = film.verified_at if film else None
+        return cls(
+            id=stored.id,
+            kind=stored.kind,
+            title=known.row.booking.title,
+            start=stored.start,
+            end=stored.end,
+            state=known.state,
+            progress_pct=recording.progress_pct if recording else 0,
+            eta_s=recording.eta_s if recording else None,
+            why=recording.why if recording else "",
+            whistle_to_watchable_s=recording.whistle_to_watchable_s if recording else None,
+            film=FilmOut(
+                bytes=film.bytes, hash=film.hash, verified_at=utc_text(verified_at) if verified_at else ""
+            )
+            if film
+            else None,
+            receipt=known.receipt is not None,
+        )
+
 
 class WhyOut(Out):
     """In words: why a film is late or incomplete, or that nothing is wrong."""
@@ -206,6 +244,71 @@ class DeviceOut(Out):
     org: str
     timezone: str
     cameras: tuple[str, ...]
+    state: str | None = None
+
+
+class CameraOut(Out):
+    """A camera; what is not known is null."""
+
+    name: str
+    state: str | None = None
+    fps: float | None = None
+    frame_age_ms: int | None = None
+    dropped: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+    @classmethod
+    def of(cls, name: str, status: CameraStatus | None) -> Self:
+        """A camera with its last status."""
+        if status is None:
+            return cls(name=name)
+        known = status.model_dump(include=set(cls.model_fields) - {"name"})
+        return cls(name=name, **known)
+
+
+class AlarmOut(Out):
+    """A standing trouble, and what to do."""
+
+    agent: str
+    alarm: str
+    severity: str
+    text: str
+    since: str
+    subject: str | None
+    mend: str
+
+    @classmethod
+    def of(cls, agent: str, alarm: str, body: Alarm) -> Self:
+        """An alarm as people see it."""
+        return cls(
+            agent=agent,
+            alarm=alarm,
+            severity=body.severity,
+            text=body.text,
+            since=utc_text(body.since),
+            subject=body.subject,
+            mend=body.mend,
+        )
+
+
+class CommandIn(BaseModel):
+    """A command's arguments; with an ``id`` sending it again changes nothing, and a deadline is needed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Id | None = None
+    args: dict[str, JsonValue] = Field(default={}, max_length=20)
+    deadline: AwareDatetime | None = Field(default=None, description="in 60 s by default")
+
+
+class CommandOut(Out):
+    """A command that was taken."""
+
+    id: str
+    target: str
+    name: str
+    deadline: str
 
 
 class HealthOut(Out):

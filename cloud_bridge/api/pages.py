@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 
 from cloud_bridge.api.access import access
 from cloud_bridge.api.context import Context, context, share_base
+from cloud_bridge.api.deeds import note
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.html import NO_STORE, page
 from cloud_bridge.api.problems import problem
@@ -143,6 +144,8 @@ def _count(request: Request, ctx: Context, share: ShareRow, name: str, *, attach
     )
     if name == "film" and request.method == "GET" and first:
         ctx.store.count(share.share_id, "downloads" if attachment else "views")
+        if attachment:
+            note(request, "film.download", share.booking_id, share=share.share_id)
 
 
 def _wanted(ctx: Context, known: Facts, found: UploadedObject, method: str, *, attachment: bool) -> Wanted:

@@ -4,15 +4,29 @@ import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from cloud_bridge.stores.base import Missing, StoreError
+from cloud_bridge.stores.base import Missing, Stale, StoreError
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS = {"transient": 503, "full": 507, "input": 409, "gone": 404}
+
+_BROKEN = "something went wrong here; it has been written to the log"
+_TROUBLE = {503: "the store does not answer: try again in a moment", 507: "the store's disk is full"}
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +49,11 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     return Response(json.dumps(body), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def described(text: str) -> dict[str, Any]:
+    """A problem, as the OpenAPI document shows it."""
+    return {"description": text, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
 
 
 def install(app: FastAPI) -> None:
@@ -68,13 +87,21 @@ def _invalid(_request: Request, error: Exception) -> Response:
 
 def _store(_request: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)  # noqa: S101 - as above
-    status = 404 if isinstance(error, Missing) else _STATUS.get(error.kind, 500)
+    return store_problem(error)
+
+
+def store_problem(error: StoreError) -> Response:
+    """What people are told of a store's error; what is inside goes to the log."""
+    status = 404 if isinstance(error, Missing) else 412 if isinstance(error, Stale) else 0
+    status = status or _STATUS.get(error.kind, 500)
+    text = error.text
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("store: %s", error.text)
+        log.error("store: %s", text)
+        text = _TROUBLE.get(status, _BROKEN)
     more = {"other": other} if (other := getattr(error, "other", None)) else {}
-    return problem(status, error.text, {"Retry-After": "2"} if status == 503 else None, **more)
+    return problem(status, text, {"Retry-After": "2"} if status == 503 else None, **more)
 
 
 def _bug(_request: Request, _error: Exception) -> Response:
     # Starlette logs the error itself after this answer.
-    return problem(500, "something went wrong here; it has been written to the log")
+    return problem(500, _BROKEN)

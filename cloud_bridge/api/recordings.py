@@ -1,6 +1,6 @@
 """Recordings, their receipts and their links over HTTP."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
@@ -8,10 +8,10 @@ from pydantic import JsonValue
 
 from cloud_bridge.api.access import TheBooking, TheShare, access, reach
 from cloud_bridge.api.context import context, share_base
+from cloud_bridge.api.deeds import note
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.models import (
     Cursor,
-    FilmOut,
     Limit,
     LinkOut,
     Page,
@@ -40,14 +40,14 @@ def list_recordings(request: Request, limit: Limit = 50, cursor: Cursor = None) 
     if sees.nothing:
         return Page(items=())
     rows = context(request).store.recordings(sees.owner, limit, position(cursor))
-    items = tuple(_out(facts(row)) for row in rows)
+    items = tuple(RecordingOut.of(facts(row)) for row in rows)
     return Page(items=items, next=recording_end(rows, limit))
 
 
 @router.get("/recordings/{booking_id}", tags=["recordings"], openapi_extra=access("user", "booking"))
 def read_recording(request: Request, booking: TheBooking) -> RecordingOut:
     """One recording; it has the booking's id, and is there as soon as the booking is."""
-    return _out(_facts(request, booking))
+    return RecordingOut.of(_facts(request, booking))
 
 
 @router.get("/recordings/{booking_id}/receipt", tags=["recordings"], openapi_extra=access("user", "booking"))
@@ -93,6 +93,7 @@ def make_link(
     if expires_at <= now:
         raise Problem(410, f"the film of {booking.id} is no longer there")
     made, token = ctx.store.issue_link(booking.id, expires_at)
+    note(request, "share.create", booking.id, share=made.share_id)
     base = share_base(ctx.settings, request)
     return LinkOut(
         share_id=made.share_id,
@@ -122,6 +123,7 @@ def list_shares(request: Request, limit: Limit = 50, cursor: Cursor = None) -> P
 def revoke_share(request: Request, share: TheShare) -> None:
     """End a share now; its links answer 410 from here on."""
     context(request).store.revoke_share(share.share_id)
+    note(request, "share.revoke", share.booking_id, share=share.share_id)
 
 
 @router.get("/shares/{share_id}/stats", tags=["shares"], openapi_extra=access("user", "share"))
@@ -132,25 +134,3 @@ def share_stats(request: Request, share: TheShare) -> ShareOut:
 
 def _facts(request: Request, booking: BookingRow) -> Facts:
     return facts(RecordingRow(booking, context(request).store.results(booking.id)))
-
-
-def _out(known: Facts) -> RecordingOut:
-    stored, recording, film = known.row.booking.stored, known.recording, known.film
-    return RecordingOut(
-        id=stored.id,
-        kind=stored.kind,
-        title=known.row.booking.title,
-        start=stored.start,
-        end=stored.end,
-        state=known.state,
-        progress_pct=recording.progress_pct if recording else 0,
-        eta_s=recording.eta_s if recording else None,
-        why=recording.why if recording else "",
-        whistle_to_watchable_s=recording.whistle_to_watchable_s if recording else None,
-        film=FilmOut(bytes=film.bytes, hash=film.hash, verified_at=_text(film.verified_at)) if film else None,
-        receipt=known.receipt is not None,
-    )
-
-
-def _text(moment: datetime | None) -> str:
-    return utc_text(moment) if moment else ""

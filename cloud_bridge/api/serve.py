@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cloud_bridge.api.app import create_app
+from cloud_bridge.api.live import Live
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
 from cloud_bridge.stores.people import PeopleStore
@@ -17,7 +18,11 @@ GRACE_S = 5
 
 
 def serve(
-    settings: Settings, store: Store, people: PeopleStore | None = None, audit: AuditStore | None = None
+    settings: Settings,
+    store: Store,
+    people: PeopleStore | None = None,
+    audit: AuditStore | None = None,
+    live: Live | None = None,
 ) -> None:
     """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes the stores.
 
@@ -27,7 +32,7 @@ def serve(
     Raises:
         SystemExit: the address is taken (uvicorn says so in the log).
     """
-    app = create_app(settings, store, people=people, audit=audit)
+    app = create_app(settings, store, people=people, audit=audit, live=live)
     api = settings.api
     server = uvicorn.Server(config_of(app, api.host, api.port, api.trusted_proxies))
 

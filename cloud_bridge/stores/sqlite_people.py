@@ -126,7 +126,7 @@ class SqlitePeople:
     def sessions(self, user: str, idle_s: float) -> tuple[Session, ...]:
         rows = self._db.rows(
             f"SELECT {_SESSION} FROM sessions WHERE user = ? AND expires_at > ? AND seen_at > ?"  # noqa: S608
-            " ORDER BY seen_at DESC, session_id",
+            " ORDER BY seen_at DESC, created_at DESC, session_id",
             (user, self._at(), self._at(-idle_s)),
         )
         return tuple(_session(row) for row in rows)

@@ -126,6 +126,11 @@ class Client:
             found = self.topics.get(address)
             return found if isinstance(found, address.topic.model) else None
 
+    def known(self) -> Mapping[Address[Any], Message]:
+        """The latest messages of all watched topics, as they are now."""
+        with self._changed:
+            return dict(self.topics)
+
     def wait_for(self, ready: Callable[[Mapping[Address[Any], Message]], bool], timeout_s: float) -> bool:
         """Wait until a condition over the watched topics holds; False when it did not in time."""
         with self._changed:

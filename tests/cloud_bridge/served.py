@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from cloud_bridge.api import create_app
+from cloud_bridge.api.live import Live
 from cloud_bridge.api.serve import config_of
 from cloud_bridge.api.visits import csrf_token
 from cloud_bridge.stores import NewBooking, Role, SqliteStore
@@ -89,6 +90,7 @@ class Served:
     clock: HandClock = field(default_factory=HandClock)
     keys: dict[str, str] = field(default_factory=dict)
     port: int = 0
+    live: Live | None = None
 
     def __enter__(self) -> Self:
         self.store = SqliteStore(self.folder / "store.sqlite", self.clock)
@@ -100,7 +102,7 @@ class Served:
         }
         self.people = SqlitePeople(self.folder / "store.sqlite", self.clock)
         self.audit = SqliteAudit(self.folder / "store.sqlite", self.clock)
-        self.app = create_app(self.settings, self.store, self.clock, self.people, self.audit)
+        self.app = create_app(self.settings, self.store, self.clock, self.people, self.audit, self.live)
         proxies = self.settings.api.trusted_proxies
         self._server = uvicorn.Server(config_of(self.app, "127.0.0.1", 0, proxies))
         ready = threading.Event()
@@ -139,6 +141,17 @@ class Served:
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
         return fetch(f"http://127.0.0.1:{self.port}{path}", method, sent, data)
+
+    def head_of(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """The beginning of an answer that does not end; the connection is closed then."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", path, None, dict(headers))
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, found, answer.readline())
+        finally:
+            connection.close()
 
     def visit(self, user: str, role: Role = "user", org: str | None = None) -> dict[str, str]:
         """A new user's session, as the headers of their browser, CSRF token included."""

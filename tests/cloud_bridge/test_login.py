@@ -122,15 +122,15 @@ def test_sessions_are_shown_and_ended(served: Served) -> None:
     page = served.ask("GET", "/account", headers=here)
     assert "&lt;b&gt;Phone&lt;/b&gt;" in page.text
     rows = served.ask("GET", "/api/v1/account/sessions", headers=here).json["items"]
-    assert [(row["client"], row["here"]) for row in rows] == [("a browser", True), ("<b>Phone</b>", False)]
+    assert [(row["client"], row["here"]) for row in rows] == [("<b>Phone</b>", False), ("a browser", True)]
     assert there_token not in str(rows)
     other = served.visit("uma", "user")
-    path = f"/api/v1/account/sessions/{rows[1]['session_id']}"
+    path = f"/api/v1/account/sessions/{rows[0]['session_id']}"
     assert served.ask("DELETE", path, headers=other).status == 404
     assert served.ask("GET", "/api/v1/account", headers=there).status == 200
     assert served.ask("DELETE", path, headers=here).status == 204
     assert served.ask("GET", "/api/v1/account", headers=there).status == 401
-    end = f"/account/sessions/{rows[0]['session_id']}/end"
+    end = f"/account/sessions/{rows[1]['session_id']}/end"
     send(served, end, {"Cookie": here["Cookie"]}, csrf=here["X-CSRF-Token"])
     assert served.ask("GET", "/account", headers=here).status == 303
 
