@@ -310,20 +310,18 @@ def _pursue(state: State, known: Mapping[str, Take], stamp: Stamp, settings: Set
     causes = with_causes(state.causes, lost) if lost else state.causes
     claims, takes, asked = ask(state.claims, state.takes, ring, stamp.mono_ns)
     media = state.media | {claim.booking_id for claim in asked}
+    takes = account(takes, known, Ring(ring, state.child, causes), claims, state.clock)
     state = replace(state, ring=ring, causes=causes, claims=claims, takes=takes, media=media)
-    state = replace(state, takes=account(takes, known, Ring(ring, state.child, causes), claims, state.clock))
     armed = _armed(state, settings)
     state, control = _controlled(state, armed=armed)
     state, deletions = _deletions(state)
     busy = recording(state)
+    alarms = alarms_of(state.alarms, stamp, state.cam, state.child, state.claims, state.takes, state.facts)
     state = replace(
         state,
         camera=capture_child.camera_status(state.child, stamp, wanted=armed, recording=busy),
-        alarms=alarms_of(state.alarms, stamp, state.cam, state.child, state.claims, state.takes, state.facts),
-    )
-    state = replace(
-        state,
-        status=status_of_agent(state.child, state.claims, state.takes, degraded=bool(state.alarms)),
+        alarms=alarms,
+        status=status_of_agent(state.child, state.claims, state.takes, degraded=bool(alarms)),
         timers={
             **timers_of(state.clock, state.child, state.claims, state.takes, settings, armed=armed),
             **{f"delete:{key}": at for key, at in state.deleting.items() if stamp.mono_ns < at < IN_FLIGHT},

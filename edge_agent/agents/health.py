@@ -102,7 +102,7 @@ def agent(settings: Settings) -> Agent[State, Settings]:  # noqa: ARG001 - all a
         name=NAME,
         subscribes=(
             *(BOOKING, SCHEDULE_SYNC, CAPTURE, MERGE, PROCESS, UPLOAD, SHARE, FILM_OBJECT, RETENTION),
-            *(ALARM, AGENT_AVAILABILITY, AGENT_STATUS, AGENT_INFO, CAMERA_STATUS),
+            *(ALARM, AGENT_AVAILABILITY, AGENT_INFO, CAMERA_STATUS),
         ),
         initial=lambda _settings: State(),
         decide=decide,
@@ -345,9 +345,15 @@ def _pursue(state: State, stamp: Stamp, settings: Settings) -> tuple[State, Acts
     facts: dict[str, Facts] = {}
     schedule = state.schedule
     for key, before in state.facts.items():
-        after = watch.looked_at(replace(before, withdrawn=key in schedule.withdrawn), view)
+        withdrawn = key in schedule.withdrawn
+        after = before if before.withdrawn == withdrawn else replace(before, withdrawn=withdrawn)
+        over = watch.over(before)
+        after = after if over else watch.looked_at(after, view)
         if watch.expired(after, stamp.wall, settings, booked=key in schedule.present):
             schedule = forget(schedule, key)
+            continue
+        if over:
+            facts[key] = after
             continue
         acts.extend(watch.told(before, after))
         waits = (state.failures.get(f"{verb}:{key}", (0, 0))[1] for verb in ("receipt", "delete"))

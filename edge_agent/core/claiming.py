@@ -15,6 +15,7 @@ from schemas.work import Segment
 OPEN_NS = 2 * SECOND_NS
 RING_SLACK_NS = 60 * SECOND_NS
 MAX_CAUSES = 300
+NEVER = (0, 0)
 MAX_RETRY_NS = 10 * SECOND_NS
 
 
@@ -57,8 +58,12 @@ def ask(
     busy = {_key_of(claim) for claim in claims.asked.values()}
     changed, found = dict(takes), list[Claim]()
     active = sorted((one for one in takes.values() if not one.idle), key=lambda one: (one.begin_ns, one.id))
+    spans = _spans(active, ring)
     for file in ring:
         for one in active:
+            begin_ns, end_ns = spans.get((one.id, file.boot_id), NEVER)
+            if file.end_ns <= begin_ns or file.t0_ns >= end_ns:
+                continue
             take = changed[one.id]
             if not needs(take, file):
                 continue
@@ -74,6 +79,17 @@ def ask(
         return claims, takes, found
     asked = {**claims.asked, **{claim.key: claim for claim in found}}
     return replace(claims, asked=asked), changed, found
+
+
+def _spans(active: Iterable[Take], ring: Iterable[RingFile]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Planned begin and end of each take on the clock of each boot it knows."""
+    boots = {file.boot_id for file in ring}
+    return {
+        (one.id, boot): bounds(one, boot, mapping.wall_offset_ns)
+        for one in active
+        for boot in boots
+        if (mapping := one.mapping(boot)) is not None
+    }
 
 
 def _grown_enough(take: Take, file: RingFile, now_ns: int) -> bool:

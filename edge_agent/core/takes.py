@@ -81,10 +81,10 @@ class Take:
 
     def mapping(self, boot_id: str) -> WallMapping | None:
         """The mapping of a boot: the frozen one, else the one that will be."""
-        frozen = next((one for one in self.mappings if one.boot_id == boot_id), None)
-        if frozen is None and self.pinned is not None and self.pinned.boot_id == boot_id:
-            return self.pinned
-        return frozen
+        for one in self.mappings:
+            if one.boot_id == boot_id:
+                return one
+        return self.pinned if self.pinned is not None and self.pinned.boot_id == boot_id else None
 
     @property
     def begun(self) -> bool:

@@ -75,6 +75,12 @@ def told(before: Facts, after: Facts) -> tuple[Say, ...]:
     return (Say(address, Event(text=after.said.why, subject=after.id)),)
 
 
+def over(facts: Facts) -> bool:
+    """Whether nothing more is to be said or done of it but to forget it: final, accounted for, and erased."""
+    final = facts.said is not None and facts.said.state in FINAL_STATES and facts.said.state != "cancelled"
+    return final and facts.final and facts.receipt is not None and facts.erased and not facts.writing
+
+
 def expired(facts: Facts, wall: datetime, settings: Settings, *, booked: bool) -> bool:
     """Whether nothing is to be said of it any more; never while its booking stands on the bus."""
     kept = timedelta(days=settings.retention.topics_days)

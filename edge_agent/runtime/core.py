@@ -88,7 +88,6 @@ class HostCore(Generic[S, C]):
         self._whole_look = False
         self._info = info_of(agent.name, identity.version)
         self._online: tuple[Address[Any], Message] | None = None
-        self._status_at = AGENT_STATUS.at(agent=agent.name)
 
     # --- events in ---
 
@@ -250,12 +249,12 @@ class HostCore(Generic[S, C]):
             message = self._filled(address, wanted[address], stamp)
             if holding.compare(address, message, stamp.mono_ns, period_ns):
                 turn.publish.append((address, message))
-            if address == self._status_at:
+            if address.topic is AGENT_STATUS:
                 holding.await_period(address)
         turn.publish.extend((address, None) for address in gone if holding.clear(address))
 
     def _filled(self, address: Address[Any], message: Message, stamp: Stamp) -> Message:
-        if address == self._status_at and isinstance(message, AgentStatus):
+        if address.topic is AGENT_STATUS and isinstance(message, AgentStatus):
             return message.model_copy(update={"heartbeat": stamp.wall, "pid": self.identity.pid})
         return message
 
