@@ -24,6 +24,11 @@ begin
         execute format('grant select, insert, update, delete on public.%I to service_role', v_name);
     end loop;
     revoke update, delete on public.audit from service_role;
+    -- What was put aside is read by the import.
+    if exists (select from pg_namespace where nspname = 'predecessor') then
+        grant usage on schema predecessor to service_role;
+        grant select on all tables in schema predecessor to service_role;
+    end if;
     for v_name in
         select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = 'ezrec'::regnamespace
