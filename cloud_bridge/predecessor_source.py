@@ -49,8 +49,9 @@ def read_project(url: str, key: str) -> object:
                 page = _json(answer.content, url)
                 if not isinstance(page, list):
                     raise NotUnderstood(f"{url}: no rows in its answer")
-                rows += cast("list[object]", page)
-                if len(page) < PAGE:
+                more = cast("list[object]", page)
+                rows += more
+                if len(more) < PAGE:
                     return rows
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise NotUnderstood(f"{url}: the project does not answer ({type(error).__name__})") from None

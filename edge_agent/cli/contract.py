@@ -51,13 +51,20 @@ def check(config: ConfigOption = None) -> None:
 def import_(
     envfile: Annotated[Path, typer.Argument(metavar="ENVFILE", help="The predecessor's .env.")],
 ) -> None:
-    """Print ezrec.toml made from the predecessor's .env (secrets are named, not printed)."""
-    from edge_agent.runtime.settings import SettingsError, load, parse_env_file, to_toml
+    """Print ezrec.toml made from the predecessor's .env.
+
+    Secrets are named, not printed; what is not taken over is a comment at the end.
+    """
+    from edge_agent.runtime.predecessor_env import translated
+    from edge_agent.runtime.settings import ALIASES, SettingsError, load, parse_env_file, to_toml
 
     try:
-        out(to_toml(load(None, parse_env_file(envfile))))
-    except (SettingsError, OSError) as error:
+        variables, lines = translated(parse_env_file(envfile), ALIASES)
+        out(to_toml(load(None, variables)))
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
         fail(f"config import: {error}", 78)
+    for line in lines:
+        out(f"# not taken over: {line}")
 
 
 @secret.command("set")

@@ -255,6 +255,8 @@ def to_toml(settings: Settings) -> str:
         section: object = getattr(settings, name)
         if isinstance(section, BaseModel) and section != getattr(defaults, name):
             lines += [f"[{name}]", *_toml_lines(name, section, everything=False), ""]
+    for logo in settings.branding.logos:
+        lines += ["[[branding.logos]]", *_toml_lines("branding.logos", logo, everything=True), ""]
     return "\n".join(lines)
 
 
@@ -266,6 +268,10 @@ def _toml_lines(title: str, section: BaseModel, *, everything: bool) -> list[str
             continue
         if isinstance(value, SecretStr):
             lines.append(f"# {name}: store it with `ezrec secret set {title}.{name}`")
-        elif isinstance(value, str | bool | int | float):
+        elif isinstance(value, str | bool | int | float) or _is_words(value):
             lines.append(f"{name} = {json.dumps(value)}")
     return lines
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(one, str) for one in cast("tuple[object, ...]", value))

@@ -3,8 +3,13 @@
 import json
 import random
 import string
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cloud_bridge.predecessor import Court, NotUnderstood, moment, rows_of, understood
-from cloud_bridge.predecessor_source import read_file
+from cloud_bridge.predecessor_source import read_file, read_project
 from cloud_bridge.stores import BookingQuery, SqliteStore, sqlite_path
 from edge_agent.cli.main import app
 from edge_agent.core.settings import Settings, Storage
@@ -44,7 +49,8 @@ def row(**more: object) -> dict[str, object]:
     "text",
     ["2026-03-02T18:00:00-05:00", "2026-03-02T23:00:00Z", "2026-03-02T23:00:00+00:00",
      "2026-03-02 23:00:00+00", "2026-03-02T18:00:00", "2026-03-02 18:00:00", "2026-03-02T18:00",
-     "2026-03-02T18:00:00.000000", "2026-03-02t23:00:00z", " 2026-03-02T23:00:00.000Z ", "2026-03-03T04:30:00+05:30", "18:00", "18:00:00",
+     "2026-03-02T18:00:00.000000",
+     "2026-03-02t23:00:00z", " 2026-03-02T23:00:00.000Z ", "2026-03-03T04:30:00+05:30", "18:00", "18:00:00",
      "18:00:00.000000", "20260302T180000", "2026-03-02T18:00:00-0500"],
 )  # fmt: skip
 def test_every_form_of_the_same_moment(text: str) -> None:
@@ -245,6 +251,97 @@ def test_whatever_is_in_it_each_row_is_taken_counted_or_named(document: list[obj
         assert booking.end > NOW
         assert booking.start.tzinfo is not None
     assert not any("\n" in line or len(line) > 300 for line in found.lines)
+
+
+# --- a project ---
+
+
+class Project(ThreadingHTTPServer):
+    """A stand-in for the predecessor's project: one table, pages by limit and offset."""
+
+    daemon_threads = True
+
+    def __init__(self, rows: list[dict[str, object]], says: bytes | None = None, status: int = 200) -> None:
+        super().__init__(("127.0.0.1", 0), Asked)
+        self.rows, self.says, self.status = rows, says, status
+        self.asked: list[dict[str, list[str]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Asked(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        project = self.server
+        assert isinstance(project, Project)
+        address = urlsplit(self.path)
+        query = parse_qs(address.query)
+        project.asked.append(query)
+        known = self.headers["apikey"] == "service" and self.headers["Authorization"] == "Bearer service"
+        offset, limit = int(query["offset"][0]), int(query["limit"][0])
+        page = project.rows[offset : offset + limit] if address.path == "/rest/v1/bookings" else []
+        body = project.says if project.says is not None else json.dumps(page if known else []).encode()
+        self.send_response(project.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+@contextmanager
+def serving(
+    rows: list[dict[str, object]], says: bytes | None = None, status: int = 200
+) -> Generator[Project]:
+    with Project(rows, says, status) as project:
+        thread = threading.Thread(target=project.serve_forever, daemon=True)
+        thread.start()
+        yield project
+        project.shutdown()
+        thread.join(10)
+
+
+def test_a_project_is_read_page_by_page() -> None:
+    rows = [row(id=f"b{n}") for n in range(2300)]
+    with serving(rows) as project:
+        assert read_project(project.url + "/", "service") == rows
+    assert [asked["offset"] for asked in project.asked] == [["0"], ["1000"], ["2000"]]
+    assert all(asked["order"] == ["id"] for asked in project.asked)
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "names"),
+    [
+        (b"<html>", 200, "no JSON"),
+        (b"{}", 200, "no rows"),
+        (b"", 401, "401"),
+        (b"", 404, "404"),
+        (b"", 503, "503"),
+    ],
+)
+def test_a_project_that_gives_no_rows(says: bytes, status: int, names: str) -> None:
+    with serving([], says, status) as project, pytest.raises(NotUnderstood, match=names):
+        read_project(project.url, "service")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "not an address", "http://[", "file:///etc/passwd"])
+def test_a_project_that_is_none(url: str) -> None:
+    with pytest.raises(NotUnderstood, match="does not answer"):
+        read_project(url, "service")
+
+
+def test_a_table_is_taken_over(config: Path) -> None:
+    rows = [
+        row(id="a", date=ahead(3), start_time="10:00", end_time="11:00", camera_id=camera)
+        for camera in ("court-1", "x")
+    ]
+    with serving(rows) as project:
+        config.write_text(config.read_text() + f'[bookings]\nurl = "{project.url}"\nkey = "service"\n')
+        code, said = ran(config, "--supabase")
+    assert (code, said.partition(";")[0], "1 of other cameras" in said) == (0, "1 bookings taken over", True)
+    assert stored(config) == ["a"]
 
 
 # --- the command ---
