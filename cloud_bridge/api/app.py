@@ -11,17 +11,30 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 from starlette.types import Lifespan
 
-from cloud_bridge.api import account, bookings, devices, events, login, metrics, pages, problems, recordings
+from cloud_bridge.api import (
+    account,
+    bookings,
+    devices,
+    events,
+    login,
+    media,
+    metrics,
+    pages,
+    problems,
+    recordings,
+)
 from cloud_bridge.api.access import require_declared
-from cloud_bridge.api.context import Context, zone_of
+from cloud_bridge.api.context import Context, MediaSide, zone_of
 from cloud_bridge.api.gate import Gate, GuardedRoute
 from cloud_bridge.api.limits import limits_of
 from cloud_bridge.api.live import Live
 from cloud_bridge.api.watch import of_topic, watch_rows
+from cloud_bridge.media.desk import desk_of
 from cloud_bridge.objects import objects_of
 from cloud_bridge.passwords import Passwords
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
+from cloud_bridge.stores.media import UserMediaStore
 from cloud_bridge.stores.people import PeopleStore
 from edge_agent import VERSION
 from edge_agent.core.settings import Settings
@@ -41,7 +54,7 @@ _ERRORS = {
     429: "too many requests: see `Retry-After`",
     503: "the store does not answer: again in a moment",
 }
-API = (account, bookings, recordings, devices, events)
+API = (account, bookings, recordings, devices, media, events)
 PAGES = (pages, login, metrics)
 
 
@@ -52,6 +65,7 @@ def create_app(
     people: PeopleStore | None = None,
     audit: AuditStore | None = None,
     live: Live | None = None,
+    uploads: UserMediaStore | None = None,
 ) -> FastAPI:
     """The application over stores, which stay their caller's. Makes no request and starts nothing.
 
@@ -70,6 +84,7 @@ def create_app(
         people,
         audit,
         live,
+        MediaSide(uploads, desk_of(settings, uploads)) if uploads is not None else None,
     )
     app = FastAPI(
         title="EZREC",

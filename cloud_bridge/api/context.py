@@ -11,13 +11,23 @@ from fastapi import Request
 from cloud_bridge.api.feed import Feed
 from cloud_bridge.api.limits import Limits
 from cloud_bridge.api.live import Live
+from cloud_bridge.media.desk import Desk
 from cloud_bridge.objects import Objects
 from cloud_bridge.passwords import Passwords
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Principal, Store
+from cloud_bridge.stores.media import UserMediaStore
 from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock
+
+
+@dataclass(frozen=True)
+class MediaSide:
+    """Uploaded logos and intros: their rows, and the way of a new one. The application closes the desk."""
+
+    store: UserMediaStore
+    desk: Desk
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class Context:
     people: PeopleStore | None = None
     audit: AuditStore | None = None
     live: Live | None = None
+    media: MediaSide | None = None
     feed: Feed = field(default_factory=Feed)
     answered: Counter[int] = field(default_factory=Counter[int])
 

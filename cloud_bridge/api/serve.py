@@ -11,6 +11,7 @@ from cloud_bridge.api.app import create_app
 from cloud_bridge.api.live import Live
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
+from cloud_bridge.stores.media import UserMediaStore
 from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
 
@@ -23,6 +24,7 @@ def serve(
     people: PeopleStore | None = None,
     audit: AuditStore | None = None,
     live: Live | None = None,
+    uploads: UserMediaStore | None = None,
 ) -> None:
     """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes the stores.
 
@@ -32,7 +34,7 @@ def serve(
     Raises:
         SystemExit: the address is taken (uvicorn says so in the log).
     """
-    app = create_app(settings, store, people=people, audit=audit, live=live)
+    app = create_app(settings, store, people=people, audit=audit, live=live, uploads=uploads)
     api = settings.api
     server = uvicorn.Server(config_of(app, api.host, api.port, api.trusted_proxies))
 
@@ -45,7 +47,7 @@ def serve(
     try:
         server.run()
     finally:
-        for one in (store, people, audit):
+        for one in (store, people, audit, uploads):
             if one is not None:
                 one.close()
 

@@ -13,8 +13,9 @@ from cloud_bridge.media.answer import answer_of, file_of
 from cloud_bridge.media.bounds import MIB, Bounds, Refused, Wanted
 from cloud_bridge.media.quarantine import Quarantine
 from cloud_bridge.media.sandbox import Running, look_at
-from cloud_bridge.objects.assets import AssetBucket, asset_key
+from cloud_bridge.objects.assets import AssetBucket, asset_key, assets_of
 from cloud_bridge.stores.media import Look, MediaFile, MediaKind, MediaRow, Slot, UserMediaStore, Whose
+from edge_agent.core.settings import Settings
 
 MOST_WAITING = 8
 MOST_OF_ONE = 3
@@ -79,6 +80,11 @@ def wanted_in(slot: Slot) -> Wanted:
 def too_large(limit_bytes: int) -> Turned:
     """More was sent than is taken."""
     return Turned("large", f"This file is too large: at most {limit_bytes // MIB} MB are taken here.")
+
+
+def busy() -> Turned:
+    """The last upload for the same slot is not done."""
+    return Turned("busy", "The last upload for this slot is still being looked at: wait for it.")
 
 
 class Desk:
@@ -164,14 +170,14 @@ class Desk:
         if self._closed:
             raise Turned("many", "This server is just ending; try again in a minute.")
         if at in self._under_way:
-            raise Turned("busy", "The last upload for this place is still being looked at; wait for it.")
+            raise busy()
         of_one = sum(1 for other in self._under_way if other.whose == at.whose)
         if len(self._under_way) >= MOST_WAITING or of_one >= MOST_OF_ONE:
             raise Turned("many", "Too many uploads are waiting; try again in a minute.")
 
     def discard(self, upload: Upload) -> None:
         """An upload came to nothing on its way in."""
-        self._end(upload.at)
+        self._end(upload)
 
     # --- through ---
 
@@ -185,7 +191,7 @@ class Desk:
             upload.close()
             return self._thread.submit(self._bring_through, upload, look)
         except BaseException:
-            self._end(upload.at)
+            self._end(upload)
             raise
 
     def close(self) -> None:
@@ -220,7 +226,7 @@ class Desk:
             self.forget(at)
             return row
         finally:
-            self._end(at)
+            self._end(upload)
 
     def _made(self, upload: Upload) -> MediaFile:
         wanted = wanted_in(upload.at.slot)
@@ -238,9 +244,15 @@ class Desk:
             while len(self._refused) > _REMEMBERED:
                 del self._refused[next(iter(self._refused))]
 
-    def _end(self, at: At) -> None:
+    def _end(self, upload: Upload) -> None:
         with self._lock:
-            upload = self._under_way.pop(at, None)
-        if upload is not None:
-            upload.close()
-            shutil.rmtree(upload.job, ignore_errors=True)
+            if self._under_way.get(upload.at) is upload:
+                del self._under_way[upload.at]
+        upload.close()
+        shutil.rmtree(upload.job, ignore_errors=True)
+
+
+def desk_of(settings: Settings, store: UserMediaStore) -> Desk:
+    """The desk of a server, its quarantine beside the embedded store."""
+    root = Path(settings.storage.root) / "cloud" / "quarantine"
+    return Desk(root, store, lambda: assets_of(settings), settings.device.org)

@@ -1,5 +1,6 @@
 """The HTTP side as it runs: the real server in a thread, and a client that follows nothing."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ from cloud_bridge.api.live import Live
 from cloud_bridge.api.serve import config_of
 from cloud_bridge.api.visits import csrf_token
 from cloud_bridge.stores import NewBooking, Role, SqliteStore
+from cloud_bridge.stores.media import MediaFile, Slot, Whose
 from cloud_bridge.stores.sqlite_audit import SqliteAudit
+from cloud_bridge.stores.sqlite_media import SqliteMediaStore
 from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent.core.settings import Settings
 from schemas.receipt import ClockAccount, FilmAccount, Receipt
@@ -102,7 +105,10 @@ class Served:
         }
         self.people = SqlitePeople(self.folder / "store.sqlite", self.clock)
         self.audit = SqliteAudit(self.folder / "store.sqlite", self.clock)
-        self.app = create_app(self.settings, self.store, self.clock, self.people, self.audit, self.live)
+        self.media = SqliteMediaStore(self.folder / "store.sqlite", self.clock)
+        self.app = create_app(
+            self.settings, self.store, self.clock, self.people, self.audit, self.live, self.media
+        )
         proxies = self.settings.api.trusted_proxies
         self._server = uvicorn.Server(config_of(self.app, "127.0.0.1", 0, proxies))
         ready = threading.Event()
@@ -122,7 +128,7 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(20)
-        for one in (self.store, self.people, self.audit):
+        for one in (self.store, self.people, self.audit, self.media):
             one.close()
 
     def ask(
@@ -181,6 +187,16 @@ class Served:
             booking_id,
         )
         self.tell("recording", Recording(state="ready", progress_pct=100), booking_id)
+
+    def wear(self, whose: Whose, slot: Slot = "logo") -> str:
+        """A logo in a slot, its file (some bytes) in the bucket's folder; its hash."""
+        content = f"{whose} {slot}".encode()
+        sha256 = hashlib.sha256(content).hexdigest()
+        place = Path(self.settings.store.folder or "") / "club" / "assets" / sha256
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        self.media.set_media(whose, slot, MediaFile(sha256, len(content), "png", 40, 30, None), None)
+        return sha256
 
     def link(self, booking_id: str = "match") -> str:
         """A new link's path."""

@@ -12,6 +12,7 @@ from cloud_bridge.api.access import Access, access, declared, require_declared
 from cloud_bridge.api.app import API, PAGES
 from cloud_bridge.api.gate import OPEN, GuardedRoute
 from cloud_bridge.stores import Role
+from cloud_bridge.stores.media import Whose
 from schemas.health import Health
 from schemas.recording import Recording
 from tests.cloud_bridge.served import NOON, Answer, Served, minutes, receipt
@@ -45,6 +46,18 @@ MATRIX = {
     "POST /api/v1/devices/{device_id}/commands/{target}/{name}": ("operator", "device"),
     "GET /api/v1/devices/{device_id}/health": ("operator", "device"),
     "GET /api/v1/events": ("user", "rows"),
+    "GET /api/v1/users/{user}/media": ("user", "person"),
+    "GET /api/v1/users/{user}/media/{slot}": ("user", "person"),
+    "GET /api/v1/users/{user}/media/{slot}/file": ("user", "person"),
+    "PUT /api/v1/users/{user}/media/{slot}": ("user", "person"),
+    "PATCH /api/v1/users/{user}/media/{slot}": ("user", "person"),
+    "DELETE /api/v1/users/{user}/media/{slot}": ("user", "person"),
+    "GET /api/v1/organisations/{org}/media": ("user", "club"),
+    "GET /api/v1/organisations/{org}/media/{slot}": ("user", "club"),
+    "GET /api/v1/organisations/{org}/media/{slot}/file": ("user", "club"),
+    "PUT /api/v1/organisations/{org}/media/{slot}": ("operator", "club"),
+    "PATCH /api/v1/organisations/{org}/media/{slot}": ("operator", "club"),
+    "DELETE /api/v1/organisations/{org}/media/{slot}": ("operator", "club"),
     "GET /metrics": ("operator", "club"),
     "GET /": OWN,
     "GET /login": ANYBODY,
@@ -131,6 +144,8 @@ def club(served: Served) -> dict[str, str]:
     served.tell("receipt", receipt())
     served.tell("health", Health(cpu_pct=7), "court-1")
     share, token = served.store.issue_link("match", NOON + minutes(9999))
+    for whose in (Whose("user", "uma"), Whose("organisation", "club")):
+        served.wear(whose)
     return {
         "booking_id": "match",
         "share_id": share.share_id,
@@ -142,6 +157,7 @@ def club(served: Served) -> dict[str, str]:
         "cam": "left",
         "target": "booking",
         "slot": "logo",
+        "org": "club",
     }
 
 
