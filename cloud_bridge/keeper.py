@@ -148,7 +148,9 @@ class Keeper:
         try:
             for upload in list(self._bucket.open_uploads(f"{court[0]}/{court[1]}/")):
                 booking_id = booking_of(upload.key)
-                if booking_id is None or not left_behind(upload, self._store.kept_film(booking_id), now):
+                if booking_id is None:
+                    continue
+                if not left_behind(upload, self._store.kept_film(booking_id, court[1]), now):
                     continue
                 if not going.dry_run:
                     self._bucket.abort(upload)

@@ -69,14 +69,20 @@ class KeepingStore(Protocol):
         """Bookings with an object named by their upload that is not removed; by id, behind ``after``."""
         ...
 
-    def kept_film(self, booking_id: str) -> KeptFilm | None:
-        """One booking, whatever is left of it; None when the store has neither its row nor a result of it."""
+    def kept_film(self, booking_id: str, device: str | None = None) -> KeptFilm | None:
+        """One booking, whatever is left of it; None when the store has neither its row nor a result of it.
+
+        ``device`` says whose, where several devices have a booking of that id.
+
+        Raises:
+            StoreError: input, several have one and none was named.
+        """
         ...
 
-    def order_removal(self, booking_id: str, why: str) -> tuple[str, ...]:
+    def order_removal(self, booking_id: str, why: str, device: str | None = None) -> tuple[str, ...]:
         """Ask that a booking's objects and those of its cuts go with the next round; their ids.
 
-        Repeating it keeps the first reason.
+        Repeating it keeps the first reason. ``device`` as in `kept_film`.
 
         Raises:
             Missing: there is neither its row nor a result of it.

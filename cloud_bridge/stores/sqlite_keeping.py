@@ -92,14 +92,17 @@ class SqliteKeeping:
             rows = db.execute(_PAGE + _FILM, (after or "", limit)).fetchall()
             return tuple(self._film(db, row) for row in rows)
 
-    def kept_film(self, booking_id: str) -> KeptFilm | None:
+    def kept_film(self, booking_id: str, device: str | None = None) -> KeptFilm | None:
+        if device not in (None, self._court[1]):
+            return None
         with self._db.read() as db:
             row = db.execute(_ONE + _FILM, (booking_id,)).fetchone()
             return self._film(db, row) if row else None
 
-    def order_removal(self, booking_id: str, why: str) -> tuple[str, ...]:
+    def order_removal(self, booking_id: str, why: str, device: str | None = None) -> tuple[str, ...]:
         with self._db.write() as db:
-            if db.execute(_ONE + _FILM, (booking_id,)).fetchone() is None:
+            known = db.execute(_ONE + _FILM, (booking_id,)).fetchone() is not None
+            if not known or device not in (None, self._court[1]):
                 raise Missing(f"there is no booking {booking_id}")
             cuts = db.execute('SELECT id FROM bookings WHERE "of" = ? ORDER BY id', (booking_id,)).fetchall()
             ids = (booking_id, *(str(row["id"]) for row in cuts))

@@ -26,11 +26,11 @@ class KeepingPart(Part):
     def kept_films(self, limit: int, after: str | None) -> tuple[KeptFilm, ...]:
         return self._ask("kept_films", _FILMS, limit=limit, after=after)
 
-    def kept_film(self, booking_id: str) -> KeptFilm | None:
-        return self._ask("kept_film", _FILM, booking_id=booking_id)
+    def kept_film(self, booking_id: str, device: str | None = None) -> KeptFilm | None:
+        return self._ask("kept_film", _FILM, booking_id=booking_id, device=device or self._device)
 
-    def order_removal(self, booking_id: str, why: str) -> tuple[str, ...]:
-        return self._ask("order_removal", _IDS, booking_id=booking_id, why=why)
+    def order_removal(self, booking_id: str, why: str, device: str | None = None) -> tuple[str, ...]:
+        return self._ask("order_removal", _IDS, booking_id=booking_id, why=why, device=device or self._device)
 
     def film_removed(self, removals: Sequence[Removal]) -> int:
         return self._ask("film_removed", NUMBER, removals=[fields_of(removal) for removal in removals])

@@ -99,6 +99,9 @@ def account(
 def remove(
     booking: Annotated[str, typer.Argument(metavar="ID", help="The booking whose film must go.")],
     why: Annotated[str, typer.Option(metavar="REASON", help="For the account.")] = "taken down",
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Whose, where several have a booking of that id.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Have a booking's film, and those of its cuts, removed with the next round."""
@@ -106,7 +109,7 @@ def remove(
 
     try:
         with closing(_open(read_settings(config))) as store:
-            ids = store.order_removal(booking, why)
+            ids = store.order_removal(booking, why, device)
     except StoreError as error:
         fail(f"keep remove: {error.text}")
     out(f"will go with the next round: {', '.join(ids)} ('ezrec keep run' does one now)")

@@ -135,7 +135,10 @@ class KeepingConformance:
         with pytest.raises(Missing):
             keeping.order_removal("a", "taken down")
         self.book(store, "a")
-        film = keeping.kept_film("a")
+        assert keeping.kept_film("a", "court-2") is None
+        with pytest.raises(Missing):
+            keeping.order_removal("a", "taken down", "court-2")
+        film = keeping.kept_film("a", "court-1")
         assert film is not None
         assert (film.upload, film.stored_at, film.state) == (None, "", None)
 
