@@ -11,6 +11,8 @@ from html import escape
 from cloud_bridge.notify.text import Letter, harmless
 
 NAME_LENGTH = 60
+WHOLE_LINE = 998
+"""The longest line a mail may have (RFC 5322)."""
 _PAGE = """<!DOCTYPE html>
 <html lang="{language}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{title}</title></head>
@@ -48,7 +50,9 @@ def mail_of(letter: Letter, sender: str, to: str, message_id: str, at: datetime)
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(plain(letter), cte="quoted-printable")
     mail.add_alternative(html(letter), subtype="html", cte="quoted-printable")
-    return mail.as_bytes()
+    # A long plain subject would be folded right behind its name, and begin with a space for its reader.
+    whole = name.isascii() and letter.subject.isascii()
+    return mail.as_bytes(policy=SMTP.clone(max_line_length=WHOLE_LINE) if whole else SMTP)
 
 
 def plain(letter: Letter) -> str:
@@ -56,9 +60,7 @@ def plain(letter: Letter) -> str:
     blocks = [letter.hello, *letter.texts, "\n".join(f"- {item}" for item in letter.items), letter.before]
     if letter.button is not None:
         blocks.append(f"{letter.button[0]}:\n{letter.button[1]}")
-    blocks += [letter.bye]
-    if letter.notes:
-        blocks.append("-- \n" + "\n".join(letter.notes))
+    blocks += [*letter.notes, letter.bye, f"-- \n{letter.foot}"]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -79,7 +81,7 @@ def _parts(letter: Letter) -> Iterable[str]:
         yield f"<p>{escape(letter.before)}</p>"
     if letter.button is not None:
         yield _BUTTON.format(url=escape(letter.button[1]), label=escape(letter.button[0]))
-    if letter.bye:
-        yield f"<p>{escape(letter.bye)}</p>"
-    for text in letter.notes:
-        yield _NOTE.format(text=escape(text))
+    for text in (*letter.notes, letter.bye):
+        if text:
+            yield f"<p>{escape(text)}</p>"
+    yield _NOTE.format(text=escape(letter.foot))

@@ -52,7 +52,7 @@ def verdict(claimed: ClaimedMessage, told: Sequence[Told], now: datetime) -> Go 
     place = next((number for number, one in enumerate(mine) if one.id == claimed.id), len(mine))
     if message.kind in OVER_OF:
         over = OVER_OF[message.kind]
-        ended = any(one.kind == over and one.state != "given_up" for one in mine[place + 1 :])
+        ended = any(one.kind == over for one in mine[place + 1 :])
         if ended and message.data.get("held") is True:
             return Never("over before it was due")
         return Go()

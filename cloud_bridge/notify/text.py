@@ -43,6 +43,7 @@ class Letter:
     button: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     bye: str | None = None
+    foot: str = ""
 
 
 def harmless(text: object, length: int = LINE_LENGTH) -> str:
@@ -92,8 +93,9 @@ class Teller:
             tuple(self._lacks()) if kind == "film_partial" else (),
             before,
             button,
-            (*notes, self._say("film.why")),
-            self._say("bye"),
+            notes,
+            self._say("bye") if kind != "film_missed" else None,
+            self._say("film.why"),
         )
 
     def _access(self) -> tuple[str | None, tuple[str, str] | None, tuple[str, ...]]:
@@ -135,7 +137,7 @@ class Teller:
             None,
             tuple(texts),
             tuple(items),
-            notes=(self._say("trouble.why", device=facts["device"]),),
+            foot=self._say("trouble.why", device=facts["device"]),
         )
 
     def _facts(self) -> dict[str, str]:

@@ -43,7 +43,7 @@ WORDS: Mapping[str, str] = {
     "lacks.right": "{time} lang nur das Bild der rechten Kamera.",
     "lacks.card": "{time} lang gar kein Bild.",
     "lacks.some": "Ein Teil der gebuchten Zeit ist nicht im Film.",
-    "lacks.at": "Bei {at}: {cameras}, {time}.",
+    "lacks.at": "Bei {at}: {time} ohne {cameras}.",
     # --- trouble, to those who look after the court ---
     "film_partial.device.subject": "{device}: Film von {booking} ist nicht vollständig",
     "film_partial.device.text": "Der Film der Buchung {booking} ({when}) wurde geliefert. Das fehlt:",
@@ -73,6 +73,6 @@ WORDS: Mapping[str, str] = {
     "back.text": "{device} meldet sich wieder seit {over}.",
     "test.subject": "{device}: Testnachricht",
     "test.text": "Das ist ein Test. Nachrichten von {device} kommen an.",
-    "trouble.why": "Du bekommst diese Nachricht, weil du dich um {device} kümmerst. `ezrec notify remove` beendet das.",
+    "trouble.why": "Du bekommst diese Nachricht, weil du dich um {device} kümmerst.",
     "why": "Grund: {why}",
 }

@@ -43,7 +43,7 @@ WORDS: Mapping[str, str] = {
     "lacks.right": "For {time} only the right camera's picture.",
     "lacks.card": "For {time} no picture at all.",
     "lacks.some": "A part of the booked time is not in the film.",
-    "lacks.at": "At {at}: {cameras} for {time}.",
+    "lacks.at": "At {at}: without {cameras} for {time}.",
     # --- trouble, to those who look after the court ---
     "film_partial.device.subject": "{device}: film of {booking} is not whole",
     "film_partial.device.text": "The film of booking {booking} ({when}) was delivered. This is missing:",
@@ -73,6 +73,6 @@ WORDS: Mapping[str, str] = {
     "back.text": "{device} is heard of again since {over}.",
     "test.subject": "{device}: test message",
     "test.text": "This is a test. Messages of {device} reach you.",
-    "trouble.why": "You get this message because you look after {device}. `ezrec notify remove` ends it.",
+    "trouble.why": "You get this message because you look after {device}.",
     "why": "Reason: {why}",
 }

@@ -43,7 +43,7 @@ WORDS: Mapping[str, str] = {
     "lacks.right": "Durante {time}, solo la imagen de la cámara derecha.",
     "lacks.card": "Durante {time}, ninguna imagen.",
     "lacks.some": "Una parte del tiempo reservado no está en la película.",
-    "lacks.at": "En {at}: {cameras}, {time}.",
+    "lacks.at": "En {at}: sin {cameras} durante {time}.",
     # --- trouble, to those who look after the court ---
     "film_partial.device.subject": "{device}: la película de {booking} no está entera",
     "film_partial.device.text": "La película de la reserva {booking} ({when}) se ha entregado. Falta esto:",
@@ -73,6 +73,6 @@ WORDS: Mapping[str, str] = {
     "back.text": "{device} vuelve a dar señales desde el {over}.",
     "test.subject": "{device}: mensaje de prueba",
     "test.text": "Esto es una prueba. Los mensajes de {device} te llegan.",
-    "trouble.why": "Recibes este mensaje porque te ocupas de {device}. `ezrec notify remove` lo termina.",
+    "trouble.why": "Recibes este mensaje porque te ocupas de {device}.",
     "why": "Motivo: {why}",
 }

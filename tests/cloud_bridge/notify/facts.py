@@ -1,6 +1,5 @@
 """Messages to try things with: one of every kind, all facts known."""
 
-from dataclasses import replace
 from typing import Any
 
 from cloud_bridge.stores.messages import ClaimedMessage, NewMessage
@@ -51,15 +50,13 @@ FACTS: dict[str, dict[str, Any]] = {
 SUBJECTS = {"alarm": f"camera_left/stalled@{BEGIN}", "silent": f"{DEVICE}@b1/1h/{BEGIN}"}
 
 
-def message(kind: str, language: str = "en", **more: Any) -> NewMessage:
-    """A message of a kind; what is no field of a message goes to its data."""
-    fields = {name: more.pop(name) for name in ("channel", "recipient", "subject", "device") if name in more}
+def message(kind: str, language: str = "en", /, **more: Any) -> NewMessage:
+    """A mail of a kind; ``more`` is put over its facts."""
     subject = SUBJECTS.get(kind, "b1" if "booking_id" in FACTS[kind] else f"{DEVICE}@{BEGIN}")
     data = {**FACTS[kind], "at": END, "zone": "Europe/Berlin", **more}
-    base = NewMessage(DEVICE, subject, kind, "email", "anna@example.org", language, BEGIN, data)
-    return replace(base, **fields)
+    return NewMessage(DEVICE, subject, kind, "email", "anna@example.org", language, BEGIN, data)
 
 
-def claimed(kind: str, **more: Any) -> ClaimedMessage:
+def claimed(kind: str, /, **more: Any) -> ClaimedMessage:
     """The same, claimed."""
     return ClaimedMessage("n1", message(kind, **more), 1, END)

@@ -193,9 +193,7 @@ def test_other_addresses_are_refused_unasked(url: str) -> None:
 
 
 def test_a_body_has_facts_words_and_the_link_and_nobody_in_it() -> None:
-    one = claimed(
-        "film_partial", channel="webhook", recipient="https://hooks.example.org/x", title="Anna & Ben"
-    )
+    one = claimed("film_partial", title="Anna & Ben")
     way = Way("https://films.example.org/s/token", "link", NOON)
     body = json.loads(body_of(one, letter_of(one.message, way), way))
     assert {key: value for key, value in body.items() if key not in ("text", "data")} == {
