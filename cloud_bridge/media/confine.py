@@ -5,12 +5,13 @@ or a container refuses is named in the answer, and the others hold.
 """
 
 import ctypes
+import errno
 import os
 import platform
 import resource
 import signal
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cloud_bridge.media.bounds import Bounds
@@ -162,20 +163,28 @@ class _Program(ctypes.Structure):
 
 
 def _leave_sockets() -> None:
-    """A filter of the kernel's own: no socket is made, no other process is looked into."""
+    """No socket is made from here on, and no other process looked into."""
     known = _ARCHITECTURES.get(platform.machine())
     if known is None:
         raise OSError(0, f"not known for {platform.machine()}")
-    name, forbidden = known
+    refuse_calls(*known)
+
+
+def refuse_calls(architecture: int, forbidden: Sequence[int]) -> None:
+    """Let the kernel refuse these calls, by number, to this process and its children.
+
+    Raises:
+        OSError: the kernel will not.
+    """
 
     def step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
         return struct.pack("=HBBI", code, yes, no, value)
 
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    allow, refuse, end = 0x7FFF0000, 0x00050000 | 13, 0x80000000
+    allow, refuse, end = 0x7FFF0000, 0x00050000 | errno.EACCES, 0x80000000
     steps = [
         step(load, 4),  # the architecture a call is made for: another one's numbers mean other things
-        step(equal, name, 1, 0),
+        step(equal, architecture, 1, 0),
         step(give, end),
         step(load, 0),  # the call's number
         step(at_least, 0x40000000, len(forbidden) + 1, 0),  # the other numbers of an x86
