@@ -61,6 +61,7 @@ _PRUNED: tuple[tuple[str, str], ...] = (
         "notifications",
         "DELETE FROM notifications WHERE state <> 'waiting' AND coalesce(done_at, created_at) < :before",
     ),
+    ("device_commands", "DELETE FROM device_commands WHERE coalesce(answered_at, deadline) < :before"),
     ("notices", "DELETE FROM notices WHERE expanded_at < :before"),
     ("bookings", "DELETE FROM bookings WHERE id IN (SELECT value FROM json_each(:past))"),
 )

@@ -5,11 +5,13 @@ The device is court-1 of the organisation club.
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from pydantic import JsonValue
 
 from cloud_bridge.stores import Missing, NewBooking, Position, Store
+from cloud_bridge.stores.device import DeviceStore
 from cloud_bridge.stores.keeping import KeepingStore, Removal
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -218,3 +220,20 @@ class KeepingConformance:
         keeping.film_removed([removal("x")])
         assert keeping.prune(FAR_AHEAD)["results"] == 2
         assert keeping.kept_film("x") is None
+
+    def test_commands_are_pruned_once_they_are_answered_or_too_late(
+        self, store: Store, keeping: KeepingStore
+    ) -> None:
+        device = cast("DeviceStore", store)
+        command: dict[str, JsonValue] = {
+            "device": "court-1",
+            "target": "uploader",
+            "name": "pause",
+            "args": {},
+        }
+        for more in ({"id": "late", "deadline": VERIFIED}, {"id": "answered"}, {"id": "waiting"}):
+            device.order_command({**command, **more, "by": "otto"})
+        device.answer_command("answered", {"status": "ok"})
+        assert keeping.prune(LONG_AGO) == {}
+        assert keeping.prune(FAR_AHEAD) == {"device_commands": 2}
+        assert keeping.prune(FAR_AHEAD) == {}
