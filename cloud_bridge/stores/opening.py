@@ -98,7 +98,7 @@ def _place(settings: Settings) -> tuple[str, str, str | None]:
 
 
 def _must_be_here() -> None:
-    if find_spec("supabase") is None:
+    if find_spec("postgrest") is None:
         raise StoreError(
             "permanent",
             "bookings.kind is supabase, but its client is not installed: pip install 'ezrec[cloud]'",
