@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -61,11 +62,12 @@ class Project:
         Raises:
             StoreError: permanent, an address or a key that cannot be one.
         """
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        if not _is_address(self.url):
             shown = one_line(self.url.rpartition("@")[2])
             raise StoreError(
-                "permanent", f"bookings.url: {shown!r}, expected https://HOST without a name or password"
+                "permanent",
+                f"bookings.url: {shown!r}, expected https://HOST without a name or password"
+                " (http:// only to a machine of the same network: keys would be read on the way)",
             )
         for name, key in (("key", self.key), ("public_key", self.public_key)):
             if key is not None and not _KEY.fullmatch(key):
@@ -175,6 +177,25 @@ class Rpc:
             return StoreError("transient", f"{name}: HTTP {status} ({seen})")
         kind: FailureKind = "input" if code[:2] in {"22", "23"} else "permanent"
         return StoreError(kind, f"{name}: HTTP {status} {one_line(code)} ({seen})")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_near(host))
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host is this machine or one of the same network."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".lan", ".internal", ".localhost"))
 
 
 def one_line(text: str) -> str:

@@ -137,7 +137,7 @@ def test_a_store_that_is_away_and_comes_back(project: SupabaseStandIn, store: Su
 
 
 def test_a_name_that_does_not_resolve_is_a_passing_trouble() -> None:
-    store = SupabaseStore(Project("http://no-such-host.invalid", "key"), "court-1", limits=IMPATIENT)
+    store = SupabaseStore(Project("https://no-such-host.invalid", "key"), "court-1", limits=IMPATIENT)
     assert trouble(lambda: store.poll(0)).kind == "transient"
     store.close()
 
@@ -224,6 +224,43 @@ def test_a_page_of_a_store_that_is_many_times_as_large_is_within_bounds(
     assert len(store.poll(page.cursor).commands) == 100
 
 
+def test_who_polls_while_others_write_misses_nothing(project: SupabaseStandIn) -> None:
+    store, clouds = store_of(project), [store_of(project, service=True) for _ in range(3)]
+    writing = threading.Event()
+
+    def write(which: int) -> None:
+        cloud = clouds[which]
+        for number in range(20):
+            name = f"b{which}-{number}"
+            cloud.create_booking(NewBooking(name, "cut", NOON, NOON + minutes(number)))
+            cloud.order_command({"id": f"c{which}-{number}", "target": "merger", "name": "restart"})
+            cloud.change_booking(name, {"status": "cancelled"})
+
+    def read() -> tuple[dict[str, str], set[str]]:
+        rows: dict[str, str] = {}
+        commands: set[str] = set()
+        cursor, last = 0, False
+        while not last:
+            last = writing.is_set()
+            page = store.poll(cursor)
+            assert page.cursor >= cursor
+            rows |= {row.id: row.status for row in page.rows}
+            commands |= {command.id for command in page.commands}
+            cursor = page.cursor
+        return rows, commands
+
+    with ThreadPoolExecutor(4) as pool:
+        reading = pool.submit(read)
+        list(pool.map(write, range(3)))
+        writing.set()
+        rows, commands = reading.result()
+    names = {f"{which}-{number}" for which in range(3) for number in range(20)}
+    assert rows == {f"b{name}": "cancelled" for name in names}
+    assert commands == {f"c{name}" for name in names}
+    for one in (store, *clouds):
+        one.close()
+
+
 def test_two_stores_and_many_threads_at_once_lose_nothing(project: SupabaseStandIn) -> None:
     stores = [store_of(project), store_of(project)]
 
@@ -253,6 +290,10 @@ def test_two_stores_and_many_threads_at_once_lose_nothing(project: SupabaseStand
         (Project("ftp://x.example", "k"), "bookings.url"),
         (Project("x.supabase.co", "k"), "bookings.url"),
         (Project("https://anna:secret@x.example", "k"), "bookings.url"),
+        (Project("http://x.supabase.co", "k"), "bookings.url"),
+        (Project("http://8.8.8.8", "k"), "bookings.url"),
+        (Project("https://[::1", "k"), "bookings.url"),
+        (Project("https://x.example:99999", "k"), "bookings.url"),
         (Project("", "k"), "bookings.url"),
         (Project("https://x.example", ""), "bookings.key"),
         (Project("https://x.example", "to p\nsecret"), "bookings.key"),
@@ -265,6 +306,20 @@ def test_what_cannot_be_asked_is_said_at_once_without_the_key(project_of: Projec
     assert (caught.value.kind, said in caught.value.text) == ("permanent", True)
     assert "secret" not in caught.value.text
     assert project_of.key not in repr(project_of) or len(project_of.key) < 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x.supabase.co/",
+        "http://127.0.0.1:54321",
+        "http://[::1]:80",
+        "http://10.1.2.3",
+        "http://pi.local",
+    ],
+)
+def test_plain_http_is_for_the_same_network(url: str) -> None:
+    SupabaseStore(Project(url, "k"), "court-1").close()
 
 
 def test_no_key_is_logged_or_shown_even_where_it_comes_back(
