@@ -1,12 +1,17 @@
-"""The bridge: rows to retained bookings, results to rows. The same pure shape as the agents."""
+"""The bridge: rows to retained bookings, results to rows. The same pure shape as the agents.
+
+`polling` hears the store and `schedule` makes bookings of its rows; `court` takes commands and `remote` those
+from afar; `results` and `telling` say what the store is to hear, and `flow` brings it there by the outbox.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from cloud_bridge import orders, results, schedule
-from cloud_bridge.resolve import Dressings, moment
-from cloud_bridge.state import STALE_NS, STORE_MEND, State, is_final, with_alarm
+from cloud_bridge import court, flow, polling, remote, results, schedule, telling
+from cloud_bridge.keys import is_service_role
+from cloud_bridge.resolve import Dressings
+from cloud_bridge.state import State, poll_every_ns, with_alarm
 from edge_agent.core.agent import (
     Acts,
     Agent,
@@ -16,32 +21,28 @@ from edge_agent.core.agent import (
     Effect,
     Event,
     Failed,
-    Reply,
     Stamp,
     Started,
     Tick,
     World,
 )
-from edge_agent.core.effects import (
-    BridgeInventory,
-    Polled,
-    PollStore,
-    SaveAutomatic,
-    SaveBooking,
-    ShareMade,
-    StoredBooking,
-)
+from edge_agent.core.effects import AwaitHint, BridgeInventory, Polled, PollStore, Queued, Sent
 from edge_agent.core.settings import Settings
 from schemas.agent import AgentStatus
 from schemas.base import Message
 from schemas.commands import Answer
-from schemas.recording import Recording, Share
 from schemas.registry import (
+    AGENT_AVAILABILITY,
     AGENT_STATUS,
     ALARM,
+    ANSWER,
+    AVAILABILITY,
     BOOKING,
+    CAPTURE,
     HEALTH,
     MERGE,
+    PREFLIGHT,
+    PROCESS,
     RECEIPT,
     RECORDING,
     SCHEDULE_SYNC,
@@ -51,7 +52,12 @@ from schemas.registry import (
 from schemas.topics import Address
 
 NAME = "bridge"
-READS = (RECORDING, RECEIPT, UPLOAD, MERGE, HEALTH)
+READS = (
+    *(RECORDING, RECEIPT, UPLOAD, MERGE, PROCESS, CAPTURE),
+    *(HEALTH, AVAILABILITY, AGENT_AVAILABILITY, ALARM, PREFLIGHT, ANSWER),
+)
+POLL, HINT, SEEN = "poll", "hint", "seen:"
+SERVICE_ROLE_MEND = "Run 'ezrec store device-key' where the project's keys are, and use that key here."
 
 
 def agent(settings: Settings, dressings: Dressings = ((), None)) -> Agent[State, Settings]:
@@ -68,7 +74,7 @@ def agent(settings: Settings, dressings: Dressings = ((), None)) -> Agent[State,
         decide=decide_with,
         retained=retained,
         wakes=wakes,
-        lanes={"store": 1},
+        lanes={"store": 1, "outbox": 1, "send": 1, "order": 1, "hint": 1},
     )
 
 
@@ -79,114 +85,113 @@ def decide(
     acts: Acts = ()
     match event:
         case Started(inventory=BridgeInventory() as found, remembered=remembered):
-            state = schedule.started(state, found, remembered)
+            state = _started(state, found, remembered, stamp, settings)
         case World(topics=topics):
-            state = replace(state, ready=True)
-            for address, message in topics.items():
-                state = results.heard(state, address, message)
+            state = _world(state, topics, stamp, settings)
         case Changed(address=address, message=message):
-            state = results.heard(state, address, message)
+            state = _changed(state, address, message, stamp, settings)
         case Asked():
-            state, acts = _asked(state, event, stamp, settings)
+            state, acts = court.asked(state, event, stamp, settings)
         case Done(key=key, result=result):
             state, acts = _done(state, key, result, stamp)
         case Failed():
-            state, acts = _failed(state, event, stamp, settings)
+            state, acts = _failed(state, event, stamp)
         case Tick() | Started():
             pass
+    answered = isinstance(event, Done) and event.key == POLL
     state = schedule.resolve_all(state, stamp, settings, dressings)
+    if answered and state.contested:
+        state = court.reconsidered(state, stamp)
+    state, more = court.go_on(state, stamp, settings)
     state, effects = _pursue(state, stamp, settings)
-    return state, (*acts, *effects)
+    return state, (*acts, *more, *effects)
 
 
-def _view(state: State, stamp: Stamp, settings: Settings) -> orders.View:
-    final = frozenset(k for (k, _), m in state.results.items() if isinstance(m, Recording) and is_final(m))
-    return orders.View(state.bookings, state.rows, state.merges, final, stamp.wall, settings)
+def _started(
+    state: State,
+    found: BridgeInventory,
+    remembered: Mapping[Address[Any], Message],
+    stamp: Stamp,
+    settings: Settings,
+) -> State:
+    state = schedule.started(state, found, remembered)
+    state = flow.started(state, found.outbox, stamp)
+    state = polling.with_shares(state, found.shares, stamp)
+    state = remote.taken(state, found.commands)
+    if settings.bookings.kind == "supabase" and settings.bookings.realtime:
+        state = replace(state, hints="ask")
+    key = settings.bookings.key
+    if key is not None and is_service_role(key.get_secret_value()):
+        text = "The key for the booking system opens everything in it: a thief of this device has it all"
+        state = with_alarm(state, "service_role_key", text, SERVICE_ROLE_MEND, stamp, severity="minor")
+    return state
 
 
-def _asked(state: State, asked: Asked, stamp: Stamp, settings: Settings) -> tuple[State, Acts]:
-    outcome = orders.take(asked, _view(state, stamp, settings))
-    if isinstance(outcome, Answer):
-        return state, (Reply(asked.id, outcome),)
-    return replace(state, waiting={**state.waiting, outcome.effect.key: outcome}), (outcome.effect,)
+def _world(state: State, topics: Mapping[Address[Any], Message], stamp: Stamp, settings: Settings) -> State:
+    state = replace(state, ready=True)
+    state = telling.world(state, topics, stamp, settings.device.id)
+    for address, message in topics.items():
+        if address.topic is not ALARM:
+            state = _changed(state, address, message, stamp, settings)
+    return state
+
+
+def _changed(
+    state: State, address: Address[Any], message: Message | None, stamp: Stamp, settings: Settings
+) -> State:
+    if isinstance(message, Answer):
+        return remote.heard(state, message)
+    return telling.heard(results.heard(state, address, message), address, message, stamp, settings.device.id)
 
 
 def _done(state: State, key: str, result: object, stamp: Stamp) -> tuple[State, Acts]:
-    order = state.waiting.get(key)
-    if order is not None:
-        left = {k: o for k, o in state.waiting.items() if k != key}
-        state = replace(_obeyed(state, order, result), waiting=left)
-        return state, (Reply(order.asked.id, _told(order, result)),)
-    state = results.settled(state, key)
+    if key in state.waiting:
+        return court.done(state, key, result)
     match result:
         case Polled():
-            return schedule.polled(state, result, stamp), ()
-        case ShareMade():
-            booking_id = key.partition(":")[2]
-            share = Share(state="active", share_id=result.share_id, expires_at=moment(result.expires_at))
-            return replace(state, shares={**state.shares, booking_id: share}), ()
+            return polling.polled(state, result, stamp)
+        case Queued():
+            return flow.kept(state, result), ()
+        case Sent():
+            return flow.settled(flow.sent(state, result, stamp)), ()
+        case _ if key == HINT:
+            return replace(state, hints="ask", again=True), ()
         case _:
-            return results.saved(state, key), ()
+            return state, ()
 
 
-def _told(order: orders.Order, result: object) -> Answer:
-    """The order's good answer; booking anew what was cancelled since books nothing, and says so."""
-    if (
-        isinstance(order.effect, SaveBooking)
-        and isinstance(result, StoredBooking)
-        and result.status == "cancelled"
-    ):
-        text = f"{result.id} was booked before and is cancelled: book it under another id"
-        return Answer(id=order.asked.id, status="rejected", message=text)
-    return order.good
+def _failed(state: State, event: Failed, stamp: Stamp) -> tuple[State, Acts]:
+    if event.key in state.waiting:
+        return court.failed(state, event)
+    if event.key == POLL:
+        return polling.failed(state, event, stamp), ()
+    if event.key == flow.KEEP:
+        return flow.not_kept(state, event, stamp), ()
+    if event.key == flow.SEND:
+        return flow.not_sent(state, event, stamp), ()
+    if event.key.startswith(SEEN):
+        return replace(state, lost=True), ()
+    if event.key == HINT:
+        return replace(state, hints="none"), ()
+    return replace(state, last_error=event.text), ()
 
 
-def _obeyed(state: State, order: orders.Order, result: object) -> State:
-    """The row a command made or changed counts at once, not from the next poll on."""
-    if isinstance(order.effect, SaveAutomatic):
-        return replace(state, automatic=order.effect.on, unresolved=True)
-    if isinstance(result, StoredBooking):
-        return schedule.with_rows(state, (result,))
-    return replace(state, polled_ns=None)
-
-
-def _failed(state: State, event: Failed, stamp: Stamp, settings: Settings) -> tuple[State, Acts]:
-    order = state.waiting.get(event.key)
-    if order is not None:
-        left = {k: o for k, o in state.waiting.items() if k != event.key}
-        state = replace(state, waiting=left)
-        return state, (Reply(order.asked.id, _refused(state, order, event, stamp, settings)),)
-    state = replace(state, last_error=event.text)
-    if event.key == "poll":
-        state = replace(state, polled_ns=stamp.mono_ns, failures=min(state.failures + 1, 5))
-        if state.poll_ok_ns is None or stamp.mono_ns - state.poll_ok_ns > STALE_NS:
-            text = f"Bookings cannot be read: {event.text}"
-            state = with_alarm(state, "store_unreachable", text, STORE_MEND, stamp)
-        return state, ()
-    return results.failed(state, event, stamp), ()
-
-
-def _refused(state: State, order: orders.Order, event: Failed, stamp: Stamp, settings: Settings) -> Answer:
-    """What a command gets when the store says no.
-
-    A button pressed twice: the second `start` was on its way when the first began, and now finds it running.
-    """
-    if isinstance(order.effect, SaveBooking) and order.effect.kind == "manual" and event.kind == "input":
-        again = orders.take(order.asked, _view(state, stamp, settings))
-        if isinstance(again, Answer):
-            return again
-    ours = event.kind in ("input", "gone")
-    return Answer(id=order.asked.id, status="rejected" if ours else "error", message=event.text)
-
-
-def _pursue(state: State, stamp: Stamp, settings: Settings) -> tuple[State, tuple[Effect, ...]]:
+def _pursue(state: State, stamp: Stamp, settings: Settings) -> tuple[State, Acts]:
     if not state.ready:
         return state, ()
-    poll: tuple[Effect, ...] = ()
-    if state.polled_ns is None or stamp.mono_ns - state.polled_ns >= state.poll_every_ns:
-        poll = (PollStore("poll", state.cursor),)
-    state, effects = results.due(state, stamp, settings)
-    return state, (*poll, *effects)
+    state, acts = remote.pursued(state, stamp, settings)
+    effects: list[Effect] = []
+    if state.hints == "ask":
+        state = replace(state, hints="asked")
+        effects.append(AwaitHint(HINT))
+    every_ns = poll_every_ns(state, settings)
+    due = state.again or state.polled_ns is None or stamp.mono_ns - state.polled_ns >= every_ns
+    if due and not state.polling:
+        state = replace(state, polling=True, again=False)
+        effects.append(PollStore(POLL, state.cursor))
+    state = replace(state, poll_ns=None if state.polling else (state.polled_ns or 0) + every_ns)
+    state, more = flow.due(state, stamp, settings)
+    return state, (*acts, *effects, *more)
 
 
 def retained(state: State) -> Mapping[Address[Any], Message]:
@@ -200,9 +205,10 @@ def retained(state: State) -> Mapping[Address[Any], Message]:
         topics[SHARE.at(id=booking_id)] = share
     for name, alarm in state.alarms.items():
         topics[ALARM.at(agent=NAME, alarm=name)] = alarm
-    backlog = len(state.saving) + len(state.waiting)
+    backlog = flow.waiting(state)
+    troubled = any(alarm.severity != "minor" for alarm in state.alarms.values())
     topics[AGENT_STATUS.at(agent=NAME)] = AgentStatus(
-        state="degraded" if state.alarms else "busy" if backlog else "idle",
+        state="degraded" if troubled else "busy" if backlog else "idle",
         backlog=backlog,
         last_error=state.last_error,
     )
@@ -210,8 +216,11 @@ def retained(state: State) -> Mapping[Address[Any], Message]:
 
 
 def wakes(state: State) -> Mapping[str, int]:
-    """The next poll, and what is to be tried again."""
+    """The next poll, what is to be tried again, and answers that are waited for."""
     times = {f"retry:{key}": retry.due_ns for key, retry in state.retries.items()}
-    if state.ready and state.polled_ns is not None:
-        times["poll"] = state.polled_ns + state.poll_every_ns
+    if state.ready and state.poll_ns is not None:
+        times[POLL] = state.poll_ns
+    for one in state.commands.values():
+        if one.due_ns is not None:
+            times[f"answer:{one.command.id}"] = one.due_ns
     return times

@@ -1,51 +1,73 @@
-"""The bridge's effects on a store."""
+"""The bridge's effects: on a store that may be far away, and on the outbox on the disk."""
 
-import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
-from cloud_bridge.stores.base import NewBooking, Store, StoreError
+from cloud_bridge import remote
+from cloud_bridge.outbox import Outbox
+from cloud_bridge.sending import Sender, new_booking
+from cloud_bridge.stores.base import Store, StoreError
 from edge_agent.core.agent import Effect
 from edge_agent.core.effects import (
+    AwaitHint,
+    BookingEntry,
     BridgeInventory,
     ChangeBooking,
-    MakeShare,
+    Enqueue,
+    KeepSeen,
+    Polled,
     PollStore,
     SaveAutomatic,
     SaveBooking,
-    SaveResult,
-    ShareMade,
+    SendBatch,
     StoredBooking,
 )
 from edge_agent.core.errors import EffectFailed
 
-log = logging.getLogger(__name__)
+
+class Hints(Protocol):
+    """Says when asking the store is worth it."""
+
+    def wait(self) -> bool:
+        """Wait until something changed, however long that takes; False once closed."""
+        ...
+
+    def close(self) -> None:
+        """Listen no longer; `wait` returns. May be repeated."""
+        ...
 
 
 class BridgeEffects:
-    """The I/O of the bridge: one store. Owns it."""
+    """The I/O of the bridge: one store, one outbox, perhaps somebody who hints. Owns them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, outbox: Outbox, hints: Hints | None = None) -> None:
         self._store = store
+        self._outbox = outbox
+        self._hints = hints
+        sender = Sender(outbox, store)
         self._known: dict[type[Effect], Callable[[Any], object]] = {
-            PollStore: lambda effect: store.poll(effect.cursor),
+            PollStore: self._poll,
+            AwaitHint: self._hint,
+            KeepSeen: outbox.keep_seen,
+            Enqueue: lambda effect: outbox.enqueue(effect.entries),
+            SendBatch: lambda effect: sender.send(effect.through),
             SaveBooking: self._save,
             ChangeBooking: self._change,
             SaveAutomatic: lambda effect: store.set_automatic(on=effect.on),
-            SaveResult: self._result,
-            MakeShare: self._share,
         }
 
     def inventory(self) -> BridgeInventory:
-        """The store as it is; empty when it cannot be read: the bookings last seen stay valid then."""
+        """What the last run left on the disk; the store is not asked.
+
+        Raises:
+            OSError: the outbox cannot be read.
+        """
         try:
-            polled = self._store.poll(0)
+            return self._outbox.inventory()
         except StoreError as error:
-            log.warning("the store cannot be read at start: %s", error.text)
-            return BridgeInventory()
-        return BridgeInventory(polled.rows, polled.cursor, polled.automatic)
+            raise OSError(error.text) from error
 
     def run(self, effect: Effect) -> object:
         """Do one effect, blocking; see the effects for their results.
@@ -60,44 +82,34 @@ class BridgeEffects:
             return work(effect)
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store and the outbox."""
+        if self._hints is not None:
+            self._hints.close()
         self._store.close()
+        self._outbox.close()
+
+    def _poll(self, effect: PollStore) -> Polled:
+        polled = self._store.poll(effect.cursor)
+        return replace(polled, commands=tuple(remote.read(command) for command in polled.commands))
+
+    def _hint(self, _effect: AwaitHint) -> None:
+        if self._hints is None or not self._hints.wait():
+            raise EffectFailed("gone", "nobody hints")
 
     def _save(self, effect: SaveBooking) -> StoredBooking:
-        asked = effect.request
-        new = NewBooking(
-            effect.booking_id,
-            effect.kind,
-            datetime.fromisoformat(effect.start),
-            datetime.fromisoformat(effect.end),
-            of=effect.of,
+        wanted = BookingEntry(
+            effect.booking_id, effect.kind, effect.start, effect.end, effect.request, effect.of
         )
-        if asked is not None:
-            new = NewBooking(
-                new.id,
-                new.kind,
-                new.start,
-                new.end,
-                asked.record,
-                asked.audience,
-                asked.layout,
-                asked.deliver,
-                of=effect.of,
-                title=asked.title,
-                contacts=asked.contacts,
-            )
-        row, _ = self._store.create_booking(new)
-        return row.stored
+        row, _ = self._store.create_booking(new_booking(wanted))
+        return self._seen(row.stored)
 
     def _change(self, effect: ChangeBooking) -> StoredBooking:
-        return self._store.change_booking(effect.booking_id, effect.changes).stored
+        return self._seen(self._store.change_booking(effect.booking_id, effect.changes).stored)
 
-    def _result(self, effect: SaveResult) -> None:
-        self._store.save_result(effect.booking_id, effect.kind, effect.message.body())
-
-    def _share(self, effect: MakeShare) -> ShareMade:
-        share = self._store.make_share(effect.booking_id, datetime.fromisoformat(effect.expires_at))
-        return ShareMade(share.share_id, share.expires_at)
+    def _seen(self, row: StoredBooking) -> StoredBooking:
+        """The next run knows it too, also when the store is away then."""
+        self._outbox.keep_rows([row])
+        return row
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cloud_bridge.resolve import forbidden, last_border, next_start, running
-from edge_agent.core.agent import Asked, Effect
-from edge_agent.core.effects import ChangeBooking, SaveAutomatic, SaveBooking, StoredBooking
+from cloud_bridge.resolve import forbidden, last_border, moment, next_start, running
+from edge_agent.core.agent import Asked
+from edge_agent.core.effects import AutomaticEntry, BookingEntry, ChangeEntry, OrderEntry, StoredBooking
 from edge_agent.core.settings import Settings
 from schemas.base import Message, utc_text
 from schemas.booking import Booking
@@ -29,11 +29,20 @@ class View:
 
 @dataclass(frozen=True)
 class Order:
-    """A command on its way through the store, and its answer if that goes well."""
+    """A command on its way, and its answer if that goes well.
+
+    Attributes:
+        at_court: it holds at once, whatever the store says of it.
+        queued: it is on its way into the outbox, not to the store.
+        remote: it came from afar: its answer goes there.
+    """
 
     asked: Asked
-    effect: Effect
+    entry: OrderEntry
     good: Answer
+    at_court: bool = False
+    queued: bool = False
+    remote: bool = False
 
 
 def take(asked: Asked, view: View) -> Order | Answer:
@@ -52,9 +61,7 @@ def take(asked: Asked, view: View) -> Order | Answer:
             return _cut(asked, args, view)
         case AutomaticArgs():
             word = "on" if args.on else "off"
-            return _order(
-                asked, SaveAutomatic(f"automatic:{asked.id}", args.on), f"automatic recording {word}"
-            )
+            return _order(asked, AutomaticEntry(args.on), f"automatic recording {word}")
         case _ if asked.name == "stop":
             return _stop(asked, view)
         case _ if asked.name == "log_level":
@@ -84,8 +91,9 @@ def _no(asked: Asked, why: str) -> Answer:
     return Answer(id=asked.id, status="rejected", message=why)
 
 
-def _order(asked: Asked, effect: Effect, message: str, **data: str) -> Order:
-    return Order(asked, effect, Answer(id=asked.id, status="ok", message=message, data=dict(data)))
+def _order(asked: Asked, entry: OrderEntry, message: str, *, at_court: bool = False, **data: str) -> Order:
+    good = Answer(id=asked.id, status="ok", message=message, data=dict(data))
+    return Order(asked, entry, good, at_court)
 
 
 def _book(asked: Asked, args: BookArgs, view: View) -> Order | Answer:
@@ -95,10 +103,8 @@ def _book(asked: Asked, args: BookArgs, view: View) -> Order | Answer:
     booking_id = args.id or booking_id_for(asked.id)
     if "record" not in args.model_fields_set:
         args = args.replace(record=view.settings.booking.record)
-    effect = SaveBooking(
-        f"book:{booking_id}:{asked.id}", booking_id, "booked", utc_text(args.start), utc_text(args.end), args
-    )
-    return _order(asked, effect, f"booked {booking_id}", id=booking_id)
+    entry = BookingEntry(booking_id, "booked", utc_text(args.start), utc_text(args.end), args)
+    return _order(asked, entry, f"booked {booking_id}", id=booking_id)
 
 
 def _cancel(asked: Asked, args: BookingIdArgs, view: View) -> Order | Answer:
@@ -106,21 +112,24 @@ def _cancel(asked: Asked, args: BookingIdArgs, view: View) -> Order | Answer:
         return _no(asked, f"there is no booking {args.id}")
     if args.id in view.final and view.rows[args.id].status == "confirmed":
         return _no(asked, f"{args.id} is over, it can no longer be cancelled")
-    effect = ChangeBooking(f"change:{args.id}:{asked.id}", args.id, {"status": "cancelled"})
-    return _order(asked, effect, f"cancelled {args.id}", id=args.id)
+    entry = ChangeEntry(args.id, {"status": "cancelled"})
+    return _order(asked, entry, f"cancelled {args.id}", id=args.id)
 
 
 def _extend(asked: Asked, args: ExtendArgs, view: View) -> Order | Answer:
     row = view.rows.get(args.id)
     if row is None:
         return _no(asked, f"there is no booking {args.id}")
-    why = _why_not_extend(row, args, view)
+    try:
+        why = _why_not_extend(row, args, view)
+        start = moment(row.start)
+    except ValueError:
+        return _no(asked, f"{args.id}: its times cannot be read")
     if why is not None:
         return _no(asked, why)
-    start = datetime.fromisoformat(row.start)
     end = max(args.to, view.now) if start < view.now else args.to
-    effect = ChangeBooking(f"change:{args.id}:{asked.id}", args.id, {"end": utc_text(end)})
-    return _order(asked, effect, f"{args.id} now ends at {utc_text(end)}", id=args.id)
+    entry = ChangeEntry(args.id, {"end": utc_text(end)})
+    return _order(asked, entry, f"{args.id} now ends at {utc_text(end)}", id=args.id)
 
 
 def _why_not_extend(row: StoredBooking, args: ExtendArgs, view: View) -> str | None:
@@ -129,12 +138,12 @@ def _why_not_extend(row: StoredBooking, args: ExtendArgs, view: View) -> str | N
     merge, booking = view.merges.get(args.id), view.bookings.get(args.id)
     if args.id in view.final or (merge is not None and merge.status == "succeeded"):
         return f"the film of {args.id} is closed, its end can no longer move"
-    start = datetime.fromisoformat(row.start)
+    start = moment(row.start)
     if args.to <= start:
         return f"to {utc_text(args.to)} is not after the start {row.start}"
     if args.to - start > timedelta(minutes=view.settings.booking.max_minutes):
         return f"at most {view.settings.booking.max_minutes} minutes can be recorded"
-    to = booking.to if booking is not None else datetime.fromisoformat(row.end)
+    to = booking.to if booking is not None else moment(row.end)
     if to <= view.now and (
         args.to <= view.now or view.now - to > timedelta(seconds=view.settings.storage.ring_s)
     ):
@@ -155,10 +164,9 @@ def _start(asked: Asked, args: StartArgs, view: View) -> Order | Answer:
     if border is not None:
         end = min(end, border)
     booking_id = booking_id_for(asked.id)
-    effect = SaveBooking(
-        f"book:{booking_id}:{asked.id}", booking_id, "manual", utc_text(view.now), utc_text(end), None
-    )
-    return _order(asked, effect, f"recording {booking_id} until {utc_text(end)}", id=booking_id)
+    entry = BookingEntry(booking_id, "manual", utc_text(view.now), utc_text(end), None)
+    told = f"recording {booking_id} until {utc_text(end)}"
+    return _order(asked, entry, told, at_court=True, id=booking_id)
 
 
 def _stop(asked: Asked, view: View) -> Order | Answer:
@@ -169,8 +177,8 @@ def _stop(asked: Asked, view: View) -> Order | Answer:
     # The post-roll comes on top of the end: now is meant to be the end of all.
     post_s = view.settings.booking.post_s if booking.kind == "booked" else 0
     end = max(booking.start, view.now - timedelta(seconds=post_s))
-    effect = ChangeBooking(f"change:{live[0]}:{asked.id}", live[0], {"end": utc_text(end)})
-    return _order(asked, effect, f"stopped {live[0]}", id=live[0])
+    entry = ChangeEntry(live[0], {"end": utc_text(end)})
+    return _order(asked, entry, f"stopped {live[0]}", at_court=True, id=live[0])
 
 
 def _cut(asked: Asked, args: CutArgs, view: View) -> Order | Answer:
@@ -186,7 +194,5 @@ def _cut(asked: Asked, args: CutArgs, view: View) -> Order | Answer:
     if begin >= view.now:
         return _no(asked, "there is nothing to cut yet")
     booking_id = booking_id_for(asked.id)
-    effect = SaveBooking(
-        f"book:{booking_id}:{asked.id}", booking_id, "cut", utc_text(begin), utc_text(view.now), None, of=of
-    )
-    return _order(asked, effect, f"cutting {booking_id}", id=booking_id)
+    entry = BookingEntry(booking_id, "cut", utc_text(begin), utc_text(view.now), None, of)
+    return _order(asked, entry, f"cutting {booking_id}", at_court=True, id=booking_id)

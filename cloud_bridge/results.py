@@ -1,118 +1,164 @@
-"""What the device made, on its way into the store: rows and shares. Pure."""
+"""What the device made and how it is: which of it is worth a row in the store, and when. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
+from cloud_bridge.outbox_rows import digest_of
 from cloud_bridge.shares import expiry
-from cloud_bridge.state import DEVICE, STORE_MEND, Retry, Slot, State, is_final, with_alarm
-from edge_agent.core.agent import Effect, Failed, Stamp
-from edge_agent.core.backoff import delay_ns
-from edge_agent.core.effects import MakeShare, SaveResult
+from cloud_bridge.state import DEVICE, Slot, State, Waiting, is_final
+from edge_agent.core.agent import SECOND_NS, Stamp
+from edge_agent.core.effects import ResultEntry, ShareEntry
 from edge_agent.core.settings import Settings
-from schemas.base import Message, utc_text
-from schemas.health import Health
+from schemas.agent import Alarm
+from schemas.base import PUBLIC, Message, utc_text
+from schemas.health import Availability, Health
 from schemas.receipt import Receipt
-from schemas.recording import MergeStage, Recording, Share, UploadStage
-from schemas.registry import HEALTH, MERGE, RECORDING
+from schemas.recording import CaptureStage, MergeStage, ProcessStage, Recording, Share, UploadStage
+from schemas.registry import CAPTURE, MERGE, PROCESS, RECORDING, UPLOAD
 from schemas.topics import Address
 
-PATIENCE = 3
-"""Tries of a write before somebody is told."""
+BEAT_NS = 60 * SECOND_NS
+"""How often the store hears of the device at least: whoever judges silence counts on it."""
+HEALTH, AVAILABILITY, ALARMS = (DEVICE, "health"), (DEVICE, "availability"), (DEVICE, "alarms")
+
+
+def slot_of(booking_id: str, kind: str) -> Slot:
+    """The slot of a row: the device's own kinds are kept apart from whatever a booking is called."""
+    return (DEVICE if kind in (HEALTH[1], AVAILABILITY[1], ALARMS[1]) else booking_id), kind
+
+
+class Standing(Message):
+    """All alarms that stand on the device, by ``agent/alarm``; a row of the store, on no topic."""
+
+    alarms: Annotated[dict[str, Alarm], PUBLIC]
 
 
 def heard(state: State, address: Address[Any], message: Message | None) -> State:
-    """The state after a topic changed."""
-    kind = address.topic.key
-    if message is None:
-        return cleared(state, address)
-    if isinstance(message, Health):
-        return replace(state, results={**state.results, (DEVICE, kind): message})
+    """The state after a topic of a recording or of the device changed."""
+    match message:
+        case None:
+            return cleared(state, address)
+        case Health():
+            return noted(state, HEALTH, message)
+        case Availability():
+            return noted(state, AVAILABILITY, message)
+        case MergeStage():
+            return replace(state, merges={**state.merges, address["id"]: message})
+        case ProcessStage():
+            return replace(state, processes={**state.processes, address["id"]: message})
+        case CaptureStage():
+            return replace(state, captures={**state.captures, (address["id"], address["cam"]): message})
+        case Recording() | Receipt() | UploadStage():
+            return _of_recording(state, address, message)
+        case _:
+            return state
+
+
+def _of_recording(state: State, address: Address[Any], message: Recording | Receipt | UploadStage) -> State:
     booking_id = address["id"]
-    if isinstance(message, MergeStage):
-        return replace(state, merges={**state.merges, booking_id: message})
-    if isinstance(message, Recording | Receipt | UploadStage):
-        late = isinstance(message, Recording) and not is_final(message) and booking_id not in state.bookings
-        results = {**state.results, (booking_id, kind): message}
-        return replace(state, results=results, unresolved=state.unresolved or late)
-    return state
+    state = noted(state, (booking_id, address.topic.key), message)
+    out = state.out
+    if isinstance(message, UploadStage) and message.verified("film") is not None:
+        out = replace(out, unshared=out.unshared | {booking_id}, untold=out.untold | {booking_id})
+    elif isinstance(message, Recording) and message.state in ("missed", "failed"):
+        out = replace(out, untold=out.untold | {booking_id})
+    late = isinstance(message, Recording) and not is_final(message) and booking_id not in state.bookings
+    return replace(state, out=out, unresolved=state.unresolved or late)
+
+
+def noted(state: State, slot: Slot, message: Message) -> State:
+    """The state with the last message of a kind, to be looked at."""
+    out = replace(state.out, dirty=state.out.dirty | {slot})
+    return replace(state, results={**state.results, slot: message}, out=out)
 
 
 def cleared(state: State, address: Address[Any]) -> State:
     """Its owner has no more to say of it; what is stored stays stored."""
-    if address.topic is HEALTH:
+    if "id" not in address.topic.holes:
         return state
-    booking_id = address["id"]
-    if address.topic is MERGE:
-        return replace(state, merges={k: m for k, m in state.merges.items() if k != booking_id})
-    slot = (booking_id, address.topic.key)
-    return replace(
-        state,
-        results={k: m for k, m in state.results.items() if k != slot},
-        saved={k: m for k, m in state.saved.items() if k != slot},
-        retries={k: r for k, r in state.retries.items() if k != _key(slot)},
+    booking_id, topic = address["id"], address.topic
+    if topic is MERGE:
+        return replace(state, merges=_without(state.merges, booking_id))
+    if topic is PROCESS:
+        return replace(state, processes=_without(state.processes, booking_id))
+    if topic is CAPTURE:
+        return replace(state, captures=_without(state.captures, (booking_id, address["cam"])))
+    slot, out = (booking_id, topic.key), state.out
+    mine = frozenset({booking_id}) if topic is UPLOAD else frozenset[str]()
+    out = replace(
+        out,
+        saved=_without(out.saved, slot),
+        stored=_without(out.stored, slot),
+        dirty=out.dirty - {slot},
+        unshared=out.unshared - mine,
+        untold=out.untold - mine,
     )
+    return replace(state, results=_without(state.results, slot), out=out)
 
 
-def saved(state: State, key: str) -> State:
-    """The state when the store has a result."""
-    done = state.saving.get(key)
-    if done is None:
-        return state
-    slot, message = done
-    saving = {k: m for k, m in state.saving.items() if k != key}
-    return replace(state, saving=saving, saved={**state.saved, slot: message})
+def _without(some: Mapping[Any, Any], key: object) -> dict[Any, Any]:
+    return {other: value for other, value in some.items() if other != key}
 
 
-def failed(state: State, event: Failed, stamp: Stamp) -> State:
-    """The state after a write did not work: it is due again later, and after a few tries somebody is told."""
-    saving = {k: m for k, m in state.saving.items() if k != event.key}
-    attempt = state.retries[event.key].attempt + 1 if event.key in state.retries else 1
-    again = Retry(attempt, stamp.mono_ns + delay_ns(attempt, event.key))
-    state = replace(state, saving=saving, retries={**state.retries, event.key: again})
-    if attempt >= PATIENCE:
-        text = f"Results cannot be stored: {event.text}"
-        state = with_alarm(state, "results_unstored", text, STORE_MEND, stamp)
-    return state
+# --- what is due ---
 
 
-def settled(state: State, key: str) -> State:
-    """The state when an effect that had failed has worked."""
-    if key not in state.retries:
-        return state
-    retries = {k: r for k, r in state.retries.items() if k != key}
-    tired = any(retry.attempt >= PATIENCE for retry in retries.values())
-    alarms = {name: a for name, a in state.alarms.items() if tired or name != "results_unstored"}
-    return replace(state, retries=retries, alarms=alarms)
-
-
-def due(state: State, stamp: Stamp, settings: Settings) -> tuple[State, list[Effect]]:
-    """What is to be stored and shared now."""
-    effects: list[Effect] = []
-    saving = dict(state.saving)
-    for slot, message in state.results.items():
-        key = _key(slot)
-        if key in saving or _must_wait(state, key, stamp) or not _worth(state.saved.get(slot), message):
+def due(state: State, stamp: Stamp, settings: Settings) -> tuple[State, list[ResultEntry]]:
+    """Results that are worth a row now; looking costs only what has changed."""
+    state = _with_beat(state, stamp)
+    entries: list[ResultEntry] = []
+    saved = dict(state.out.saved)
+    for slot in sorted(state.out.dirty):
+        message = state.results.get(slot)
+        if message is None:
             continue
-        saving[key] = (slot, message)
-        effects.append(SaveResult(key, slot[0] or settings.device.id, slot[1], message))
-    effects += _shares_due(state, stamp, settings)
-    return replace(_expired(state, stamp), saving=saving), effects
+        if slot not in saved and _is_same(state, slot, message):
+            saved[slot] = message  # an earlier run has brought it
+        beat = slot[0] == DEVICE and state.beat_ns == stamp.mono_ns
+        if beat or _is_worth(_last(state, slot) or saved.get(slot), message):
+            entries.append(ResultEntry(slot[0] or settings.device.id, slot[1], message))
+    return replace(state, out=replace(state.out, dirty=frozenset(), saved=saved)), entries
 
 
-def _key(slot: Slot) -> str:
-    return f"result:{slot[0]}:{slot[1]}"
+def _with_beat(state: State, stamp: Stamp) -> State:
+    """Once a minute the device is heard of although nothing of it has changed."""
+    if state.beat_ns is not None and stamp.mono_ns < state.beat_ns + BEAT_NS:
+        return state
+    slot = next((slot for slot in (HEALTH, AVAILABILITY) if slot in state.results), None)
+    if slot is None:
+        return state
+    return replace(state, beat_ns=stamp.mono_ns, out=replace(state.out, dirty=state.out.dirty | {slot}))
 
 
-def _worth(saved: Message | None, message: Message) -> bool:
-    """Whether a result is worth a row: a little more progress alone is not, the last word always is."""
-    if saved is None:
+def _last(state: State, slot: Slot) -> Message | None:
+    """What is on its way to the store, when it is known."""
+    waiting = state.out.queued.get(slot)
+    return waiting.message if waiting is not None else None
+
+
+def _is_same(state: State, slot: Slot, message: Message) -> bool:
+    waiting = state.out.queued.get(slot)
+    digest = waiting.digest if waiting is not None else state.out.stored.get(slot)
+    return bool(digest) and digest == digest_of(message.body())
+
+
+def _is_worth(before: Message | None, message: Message) -> bool:
+    """Whether a result is worth a row: a little more progress, or other measured numbers, alone are not.
+
+    The last word on a recording always is.
+    """
+    if before is None:
         return True
-    if isinstance(message, Recording) and isinstance(saved, Recording) and not is_final(message):
-        return _milestone(saved) != _milestone(message)
-    if isinstance(message, UploadStage) and isinstance(saved, UploadStage):
-        return _verified(saved) != _verified(message)
-    return saved != message
+    match before, message:
+        case Recording(), Recording() if not is_final(message):
+            return _milestone(before) != _milestone(message)
+        case UploadStage(), UploadStage():
+            return _verified(before) != _verified(message)
+        case Health(), Health():
+            return before.stable() != message.stable()
+        case _:
+            return before != message
 
 
 def _milestone(recording: Recording) -> tuple[object, ...]:
@@ -123,30 +169,84 @@ def _verified(stage: UploadStage) -> frozenset[tuple[str, str, int, str | None]]
     return frozenset((o.name, o.key, o.bytes, o.hash) for o in stage.objects if o.verified_at)
 
 
-def _must_wait(state: State, key: str, stamp: Stamp) -> bool:
-    retry = state.retries.get(key)
-    return retry is not None and stamp.mono_ns < retry.due_ns
+# --- what the store has ---
 
 
-def _shares_due(state: State, stamp: Stamp, settings: Settings) -> list[Effect]:
-    effects: list[Effect] = []
-    for (booking_id, _), message in state.results.items():
-        key = f"share:{booking_id}"
-        if (
-            not isinstance(message, UploadStage)
-            or booking_id in state.shares
-            or _must_wait(state, key, stamp)
-        ):
+def is_stored(state: State, slot: Slot) -> bool:
+    """Whether the store has the last message of a kind."""
+    message = state.results.get(slot)
+    if message is None or slot in state.out.queued or slot in state.out.dirty:
+        return False
+    if slot in state.out.saved:
+        return not _is_worth(state.out.saved[slot], message)
+    return _is_same(state, slot, message)
+
+
+def saved(state: State, booking_id: str, kind: str, seq: int) -> State:
+    """The state when the store has a result."""
+    slot = slot_of(booking_id, kind)
+    out, waiting = state.out, state.out.queued.get(slot)
+    if waiting is None or waiting.seq != seq:
+        return state  # a newer one is on its way
+    out = replace(out, queued=_without(out.queued, slot))
+    if slot in state.results:
+        if waiting.message is not None:
+            out = replace(out, saved={**out.saved, slot: waiting.message})
+        else:
+            out = replace(out, stored={**out.stored, slot: waiting.digest})
+    return recounted(replace(state, out=out), slot[0])
+
+
+def recounted(state: State, booking_id: str) -> State:
+    """The share's topic says how many of its booking's results are stored."""
+    share = state.shares.get(booking_id)
+    if share is None:
+        return state
+    stored = {kind for some in (state.out.saved, state.out.stored) for at, kind in some if at == booking_id}
+    if share.stored_rev == len(stored):
+        return state
+    return replace(state, shares={**state.shares, booking_id: share.replace(stored_rev=len(stored))})
+
+
+def queued(state: State, entry: ResultEntry, seq: int) -> State:
+    """The state when a result is in the outbox."""
+    slot = slot_of(entry.booking_id, entry.kind)
+    return replace(
+        state, out=replace(state.out, queued={**state.out.queued, slot: Waiting(seq, entry.message)})
+    )
+
+
+# --- shares ---
+
+
+def shares_due(state: State, settings: Settings) -> tuple[State, list[ShareEntry]]:
+    """Wishes for the shares of films that have just arrived in the bucket."""
+    entries: list[ShareEntry] = []
+    for booking_id in sorted(state.out.unshared):
+        stage, booking = state.results.get((booking_id, UPLOAD.key)), state.bookings.get(booking_id)
+        film = stage.verified("film") if isinstance(stage, UploadStage) else None
+        if film is None or film.verified_at is None:
             continue
-        booking, film = state.bookings.get(booking_id), message.verified("film")
-        if film is None or film.verified_at is None or (booking is not None and not booking.wanted):
+        if booking_id in state.shares or booking_id in state.out.wished:
+            continue
+        if booking is not None and not booking.wanted:
             continue
         expires_at = expiry(film.verified_at, film.verified_at, film.verified_at, settings)
-        effects.append(MakeShare(key, booking_id, utc_text(expires_at)))
-    return effects
+        entries.append(ShareEntry(booking_id, utc_text(expires_at)))
+    return replace(state, out=replace(state.out, unshared=frozenset())), entries
 
 
-def _expired(state: State, stamp: Stamp) -> State:
+def shared(state: State, booking_id: str, share: Share) -> State:
+    """The state when a booking has its share; what a poll said of it already is not undone."""
+    out = replace(state.out, wished=state.out.wished - {booking_id})
+    known = state.shares.get(booking_id)
+    if known is None or known.share_id != share.share_id:
+        state = replace(state, shares={**state.shares, booking_id: share})
+    return recounted(replace(state, out=out), booking_id)
+
+
+def expired(state: State, stamp: Stamp) -> State:
+    """Shares whose time is over."""
     ended = {
         key: share.replace(state="expired")
         for key, share in state.shares.items()
@@ -157,10 +257,8 @@ def _expired(state: State, stamp: Stamp) -> State:
 
 def kept_shares(state: State) -> Mapping[str, Share]:
     """Shares whose topics stand: as long as the booking's or the recording's does."""
-    kept: dict[str, Share] = {}
-    for booking_id, share in state.shares.items():
-        if booking_id not in state.bookings and (booking_id, RECORDING.key) not in state.results:
-            continue
-        stored = sum(1 for key in state.saved if key[0] == booking_id)
-        kept[booking_id] = share if share.stored_rev == stored else share.replace(stored_rev=stored)
-    return kept
+    return {
+        booking_id: share
+        for booking_id, share in state.shares.items()
+        if booking_id in state.bookings or (booking_id, RECORDING.key) in state.results
+    }

@@ -17,7 +17,6 @@ from edge_agent.core.effects import (
     OrderEntry,
     Refused,
     ResultRow,
-    SaveBooking,
     Sent,
     ShareMade,
     StoredBooking,
@@ -284,7 +283,7 @@ def _plain(value: str) -> str:
         return value
 
 
-def new_booking(made: BookingEntry | SaveBooking) -> NewBooking:
+def new_booking(made: BookingEntry) -> NewBooking:
     """What the store is asked for."""
     asked = made.request
     start, end = datetime.fromisoformat(made.start), datetime.fromisoformat(made.end)

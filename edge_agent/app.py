@@ -15,8 +15,9 @@ from cloud_bridge.dressings import read_dressings
 from cloud_bridge.effects import BridgeEffects
 from cloud_bridge.keeper import Keeper, Rounds, kept_bucket
 from cloud_bridge.objects.client import BucketError as KeptBucketError
+from cloud_bridge.outbox import Outbox
 from cloud_bridge.stores.base import StoreError
-from cloud_bridge.stores.opening import open_keeping, open_store
+from cloud_bridge.stores.opening import open_hints, open_keeping, open_store
 from cloud_bridge.stores.sqlite import sqlite_path
 from cloud_bridge.stores.sqlite_audit import SqliteAudit
 from cloud_bridge.stores.sqlite_people import SqlitePeople
@@ -59,7 +60,14 @@ def _camera(settings: Settings, cam: str) -> tuple[Agent[Any, Any], Drivers]:
 
 
 def _bridge(settings: Settings) -> tuple[Agent[Any, Any], Drivers]:
-    return bridge.agent(settings, read_dressings(settings)), BridgeEffects(open_store(settings))
+    bookings = settings.bookings
+    path = Path(settings.storage.root) / "state" / "bridge" / "outbox.sqlite"
+    outbox = Outbox(path, f"{bookings.kind} {bookings.url or ''} {settings.device.id}")
+    hints = open_hints(settings)
+    if hints is not None:
+        hints.start()
+    effects = BridgeEffects(open_store(settings), outbox, hints)
+    return bridge.agent(settings, read_dressings(settings)), effects
 
 
 def build(name: str, settings: Settings) -> tuple[Agent[Any, Any], Drivers]:

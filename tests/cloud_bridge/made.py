@@ -5,10 +5,20 @@ from typing import Any
 
 from cloud_bridge import bridge
 from cloud_bridge.state import State
-from edge_agent.core.agent import Acts, Event, Stamp, Started, World
-from edge_agent.core.effects import BridgeInventory, StoredBooking
+from edge_agent.core.agent import Acts, Asked, Done, Event, Stamp, Started, World
+from edge_agent.core.effects import (
+    AwaitHint,
+    BridgeInventory,
+    Enqueue,
+    Entry,
+    Polled,
+    Queued,
+    Sent,
+    StoredBooking,
+)
 from edge_agent.core.settings import Settings
-from schemas.base import utc_text
+from schemas.base import Message, utc_text
+from schemas.commands import NoArgs
 from schemas.recording import UploadedObject, UploadStage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -42,6 +52,11 @@ def film(minutes: float = 61) -> UploadStage:
     )
 
 
+def asked(name: str, args: Message | None = None, command_id: str = "k1") -> Asked:
+    """A command to the bridge."""
+    return Asked("booking", name, command_id, args or NoArgs())
+
+
 class Bench:
     """A bridge driven by hand, one event after the other."""
 
@@ -50,6 +65,9 @@ class Bench:
         self.state = State()
         self.minutes = minutes
         self.acts: Acts = ()
+        self.writes: list[Enqueue] = []
+        self.hints: list[AwaitHint] = []
+        self.seq = 100
         self.feed(Started(BridgeInventory(rows, cursor=1), {}))
         self.feed(World({}))
 
@@ -57,4 +75,32 @@ class Bench:
         """What the bridge does after an event."""
         self.minutes = self.minutes if minutes is None else minutes
         self.state, self.acts = bridge.decide(self.state, event, stamp(self.minutes), self.settings)
+        self.writes += [act for act in self.acts if isinstance(act, Enqueue)]
+        self.hints += [act for act in self.acts if isinstance(act, AwaitHint)]
         return self.acts
+
+    def keep(self) -> list[Entry]:
+        """Let everything that is to be written be in the outbox; what was written."""
+        entries: list[Entry] = []
+        while self.writes:
+            write = self.writes.pop(0)
+            entries += write.entries
+            seqs = tuple(range(self.seq + 1, self.seq + 1 + len(write.entries)))
+            self.seq = seqs[-1]
+            self.feed(Done(write.key, Queued(seqs)))
+        return entries
+
+    def stored(self) -> None:
+        """Let the store have everything that is in the outbox."""
+        out = self.state.out
+        results = tuple(
+            (b or self.settings.device.id, kind, one.seq) for (b, kind), one in out.queued.items()
+        )
+        self.feed(Done("send", Sent(out.through, results=results)))
+
+    def polled(
+        self, *rows: StoredBooking, cursor: int = 1, minutes: float | None = None, **more: Any
+    ) -> Acts:
+        """The store answers a poll."""
+        fields: dict[str, Any] = {"count": len(rows) or 1, "automatic": True, **more}
+        return self.feed(Done("poll", Polled(cursor, rows, **fields)), minutes)

@@ -1,12 +1,12 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cloud_bridge import orders
 from cloud_bridge.orders import Order, View, booking_id_for, take
 from cloud_bridge.resolve import resolve
 from edge_agent.core.agent import Asked
-from edge_agent.core.effects import ChangeBooking, SaveAutomatic, SaveBooking, StoredBooking
+from edge_agent.core.effects import AutomaticEntry, BookingEntry, ChangeEntry, StoredBooking
 from edge_agent.core.settings import Booking as BookingSettings
 from edge_agent.core.settings import Settings
 from schemas.base import Message, utc_text
@@ -38,11 +38,12 @@ def view(*rows: StoredBooking, now: float, **more: Any) -> View:
     return View(bookings, {one.id: one for one in rows}, now=at(now), settings=SETTINGS, **fields)
 
 
-def effect(name: str, args: Message, seen: View) -> object:
+def order(name: str, args: Message, seen: View) -> object:
     outcome = take(asked(name, args), seen)
     assert isinstance(outcome, Order), outcome
     assert (outcome.good.id, outcome.good.status) == ("k1", "ok")
-    return outcome.effect
+    assert outcome.at_court == (name in ("start", "stop", "cut"))
+    return outcome.entry
 
 
 def refused(name: str, args: Message, seen: View) -> str:
@@ -54,17 +55,17 @@ def refused(name: str, args: Message, seen: View) -> str:
 
 def test_book_makes_the_same_booking_for_the_same_command() -> None:
     args = BookArgs(start=at(0), end=at(60), record="yes", title="T")
-    expected = SaveBooking(f"book:{MADE}:k1", MADE, "booked", utc_text(at(0)), utc_text(at(60)), args)
-    assert effect("book", args, view(now=-5)) == expected
+    expected = BookingEntry(MADE, "booked", utc_text(at(0)), utc_text(at(60)), args)
+    assert order("book", args, view(now=-5)) == expected
     named = args.replace(id="mine")
-    assert effect("book", named, view(now=-5)) == SaveBooking(
-        "book:mine:k1", "mine", "booked", utc_text(at(0)), utc_text(at(60)), named
+    assert order("book", named, view(now=-5)) == BookingEntry(
+        "mine", "booked", utc_text(at(0)), utc_text(at(60)), named
     )
 
 
 def test_book_records_as_the_device_is_set_unless_it_says_so() -> None:
-    found = effect("book", BookArgs(start=at(0), end=at(60)), view(now=-5))
-    assert isinstance(found, SaveBooking)
+    found = order("book", BookArgs(start=at(0), end=at(60)), view(now=-5))
+    assert isinstance(found, BookingEntry)
     assert found.request is not None
     assert found.request.record == "no"
 
@@ -83,14 +84,12 @@ def test_book_refuses_what_cannot_be(begin: float, end: float, words: str) -> No
 
 
 def test_a_late_booking_is_taken() -> None:
-    assert isinstance(effect("book", BookArgs(start=at(-10), end=at(60)), view(now=-5)), SaveBooking)
+    assert isinstance(order("book", BookArgs(start=at(-10), end=at(60)), view(now=-5)), BookingEntry)
 
 
 def test_cancel() -> None:
     args = BookingIdArgs(id="a")
-    assert effect("cancel", args, view(row(), now=5)) == ChangeBooking(
-        "change:a:k1", "a", {"status": "cancelled"}
-    )
+    assert order("cancel", args, view(row(), now=5)) == ChangeEntry("a", {"status": "cancelled"})
     assert refused("cancel", args, view(now=5)) == "there is no booking a"
     assert "is over" in refused("cancel", args, view(row(), now=90, final=frozenset({"a"})))
 
@@ -103,14 +102,12 @@ def test_extend_moves_the_end(to: float, now: float, end: float | None) -> None:
     if end is None:
         assert refused("extend", args, view(row(), now=now)).startswith("a ended at")
     else:
-        assert effect("extend", args, view(row(), now=now)) == ChangeBooking(
-            "change:a:k1", "a", {"end": utc_text(at(end))}
-        )
+        assert order("extend", args, view(row(), now=now)) == ChangeEntry("a", {"end": utc_text(at(end))})
 
 
 def test_extend_just_after_the_end_is_taken_while_the_film_is_open() -> None:
     args = ExtendArgs(id="a", to=at(80))
-    assert isinstance(effect("extend", args, view(row(), now=63)), ChangeBooking)
+    assert isinstance(order("extend", args, view(row(), now=63)), ChangeEntry)
     closed = {"a": MergeStage(status="succeeded")}
     assert "is closed" in refused("extend", args, view(row(), now=63, merges=closed))
     assert "is closed" in refused("extend", args, view(row(), now=63, final=frozenset({"a"})))
@@ -130,15 +127,15 @@ def test_extend_refuses(one: StoredBooking, to: float, words: str) -> None:
     assert words in refused("extend", ExtendArgs(id="a", to=at(to)), view(one, now=10))
 
 
-def manual(begin: float, end: float) -> SaveBooking:
-    return SaveBooking(f"book:{MADE}:k1", MADE, "manual", utc_text(at(begin)), utc_text(at(end)), None)
+def manual(begin: float, end: float) -> BookingEntry:
+    return BookingEntry(MADE, "manual", utc_text(at(begin)), utc_text(at(end)), None)
 
 
 def test_start_records_until_the_minutes_the_limit_or_the_next_booking() -> None:
-    assert effect("start", StartArgs(minutes=10), view(now=0)) == manual(0, 10)
-    assert effect("start", StartArgs(), view(now=0)) == manual(0, 120)
-    assert effect("start", StartArgs(minutes=600), view(now=0)) == manual(0, 120)
-    assert effect("start", StartArgs(), view(row("b", 30, 60, record="no"), now=0)) == manual(0, 30)
+    assert order("start", StartArgs(minutes=10), view(now=0)) == manual(0, 10)
+    assert order("start", StartArgs(), view(now=0)) == manual(0, 120)
+    assert order("start", StartArgs(minutes=600), view(now=0)) == manual(0, 120)
+    assert order("start", StartArgs(), view(row("b", 30, 60, record="no"), now=0)) == manual(0, 30)
 
 
 def test_start_while_one_runs_names_it() -> None:
@@ -161,17 +158,15 @@ def test_nothing_is_recorded_where_that_is_forbidden(name: str, args: Message) -
     ],
 )
 def test_stop_ends_everything_now(one: StoredBooking, now: float, end: float) -> None:
-    assert effect("stop", NoArgs(), view(one, now=now)) == ChangeBooking(
-        "change:a:k1", "a", {"end": utc_text(at(end))}
-    )
+    assert order("stop", NoArgs(), view(one, now=now)) == ChangeEntry("a", {"end": utc_text(at(end))})
 
 
 def test_stop_of_nothing() -> None:
     assert refused("stop", NoArgs(), view(row(), now=90)) == "nothing is being recorded"
 
 
-def cut(begin: float, end: float, of: str | None) -> SaveBooking:
-    return SaveBooking(f"book:{MADE}:k1", MADE, "cut", utc_text(at(begin)), utc_text(at(end)), None, of=of)
+def cut(begin: float, end: float, of: str | None) -> BookingEntry:
+    return BookingEntry(MADE, "cut", utc_text(at(begin)), utc_text(at(end)), None, of=of)
 
 
 @pytest.mark.parametrize(
@@ -186,10 +181,10 @@ def cut(begin: float, end: float, of: str | None) -> SaveBooking:
     ],
 )
 def test_cut_stays_in_its_own_time(
-    rows: list[StoredBooking], last_s: float, now: float, expected: SaveBooking
+    rows: list[StoredBooking], last_s: float, now: float, expected: BookingEntry
 ) -> None:
     settings_now = view(*rows, now=now)
-    assert effect("cut", CutArgs(last_s=last_s), settings_now) == expected
+    assert order("cut", CutArgs(last_s=last_s), settings_now) == expected
 
 
 def test_cut_of_nothing() -> None:
@@ -198,17 +193,14 @@ def test_cut_of_nothing() -> None:
 
 
 def test_automatic_and_log_level_and_the_unknown() -> None:
-    assert effect("automatic", AutomaticArgs(on=False), view(now=0)) == SaveAutomatic("automatic:k1", False)
+    assert order("automatic", AutomaticArgs(on=False), view(now=0)) == AutomaticEntry(False)
     outcome = take(asked("log_level", LogLevelArgs(level="debug")), view(now=0))
     assert outcome == Answer(id="k1", status="ok", message="log level set")
     assert refused("dance", NoArgs(), view(now=0)) == "bridge knows no dance"
 
 
-def test_two_commands_for_one_booking_are_two_effects() -> None:
-    args = BookArgs(id="mine", start=at(0), end=at(60))
-    keys = {
-        order.effect.key
-        for command in ("k1", "k2")
-        if isinstance(order := orders.take(Asked("booking", "book", command, args), view(now=-5)), Order)
-    }
-    assert keys == {"book:mine:k1", "book:mine:k2"}
+def test_a_booking_whose_times_nobody_can_read_is_not_extended() -> None:
+    broken = replace(row(), start="tomorrow")
+    seen = replace(view(row(), now=5), rows={"a": broken})
+    assert "cannot be read" in refused("extend", ExtendArgs(id="a", to=at(90)), seen)
+    assert order("cancel", BookingIdArgs(id="a"), seen) == ChangeEntry("a", {"status": "cancelled"})
