@@ -13,12 +13,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from cloud_bridge.keeping import DueObject, booking_of, due, elsewhere, left_behind, strangers
+from cloud_bridge.media.keeping import sweep_assets
 from cloud_bridge.objects.base import KeptBucket, OpenUpload
 from cloud_bridge.objects.client import BucketError
 from cloud_bridge.objects.kept_folder import FolderKept
 from cloud_bridge.objects.kept_s3 import S3Kept
 from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.keeping import KeepingStore, KeptFilm, Removal
+from cloud_bridge.stores.media import UserMediaStore
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
 from schemas.base import utc_text
@@ -41,6 +43,7 @@ class Round:
         later: what did not work and will be tried again.
         odd: rows that name something the keeper does not touch.
         pruned: rows removed, by table.
+        assets: keys of logos and intros removed that nobody names any more.
     """
 
     removed: tuple[Removal, ...] = ()
@@ -49,6 +52,7 @@ class Round:
     later: tuple[str, ...] = ()
     odd: tuple[str, ...] = ()
     pruned: Mapping[str, int] = field(default_factory=dict[str, int])
+    assets: tuple[str, ...] = ()
 
 
 @dataclass
@@ -61,14 +65,21 @@ class _Going:
     refused: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     later: list[str] = field(default_factory=list[str])
     odd: list[str] = field(default_factory=list[str])
+    assets: tuple[str, ...] = ()
 
 
 class Keeper:
-    """Owns neither store nor bucket."""
+    """Owns neither stores nor bucket. Without ``media`` logos and intros are left alone."""
 
     def __init__(
-        self, store: KeepingStore, bucket: KeptBucket, settings: Settings, clock: Clock | None = None
+        self,
+        store: KeepingStore,
+        bucket: KeptBucket,
+        settings: Settings,
+        clock: Clock | None = None,
+        media: UserMediaStore | None = None,
     ) -> None:
+        self._media = media
         self._store = store
         self._bucket = bucket
         self._settings = settings
@@ -96,6 +107,7 @@ class Keeper:
             if stopping():
                 return _over(going)
             self._uploads(court, going)
+        self._assets(going, stopping)
         before = self._clock.wall() - timedelta(days=self._settings.retention.receipt_days)
         return _over(going, {} if dry_run else self._store.prune(before))
 
@@ -158,6 +170,16 @@ class Keeper:
         except BucketError as error:
             _went_wrong(error, court, going)
 
+    def _assets(self, going: _Going, stopping: Callable[[], bool]) -> None:
+        org, now = self._settings.device.org, self._clock.wall()
+        try:
+            if self._media is not None:
+                going.assets = sweep_assets(
+                    self._media, self._bucket, org, now, dry_run=going.dry_run, stopping=stopping
+                )
+        except BucketError as error:
+            _went_wrong(error, (org, "assets"), going)
+
 
 def _went_wrong(error: BucketError, court: tuple[str, str], going: _Going) -> None:
     if error.kind == "denied":
@@ -174,6 +196,7 @@ def _over(going: _Going, pruned: Mapping[str, int] | None = None) -> Round:
         later=tuple(going.later),
         odd=tuple(going.odd),
         pruned=pruned or {},
+        assets=going.assets,
     )
 
 
@@ -216,6 +239,8 @@ class Rounds:
             return
         for one in done.removed:
             log.info("removed %s (%s): %s", one.key, one.why, _bytes(one.bytes))
+        for key in done.assets:
+            log.info("removed %s: nobody names it any more", key)
         for upload in done.aborted:
             log.info("aborted an upload of %s, begun %s", upload.key, utc_text(upload.started))
         self._say((*done.refused, *done.later, *done.odd))

@@ -1,6 +1,6 @@
 """Taking films out of the bucket when their time is over, and the account of what went."""
 
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +10,7 @@ from edge_agent.cli.common import ConfigOption, JsonOption, fail, out, out_json,
 if TYPE_CHECKING:
     from cloud_bridge.keeper import Round
     from cloud_bridge.stores.keeping import KeepingStore, Removal
+    from cloud_bridge.stores.media import UserMediaStore
     from edge_agent.core.settings import Settings
 
 keep = typer.Typer(help="What is past its time in the bucket, and the account of it.", no_args_is_help=True)
@@ -34,8 +35,12 @@ def run(
     if stay:
         raise typer.Exit(run_keeper(settings))
     try:
-        with closing(_open(settings)) as store, closing(kept_bucket(settings)) as bucket:
-            done = Keeper(store, bucket, settings).round(dry_run=dry_run)
+        with (
+            closing(_open(settings)) as store,
+            closing(kept_bucket(settings)) as bucket,
+            _media(settings) as media,
+        ):
+            done = Keeper(store, bucket, settings, media=media).round(dry_run=dry_run)
     except (StoreError, BucketError) as error:
         fail(f"keep run: {error.text}")
     _show_round(done, dry_run=dry_run, json=json)
@@ -56,19 +61,22 @@ def _show_round(done: "Round", *, dry_run: bool, json: bool) -> None:
                 "later": done.later,
                 "odd": done.odd,
                 "pruned": done.pruned,
+                "assets": done.assets,
             }
         )
         return
     verb = "would remove" if dry_run else "removed"
     for one in done.removed:
         out(f"{verb} {_line(one)}")
+    for key in done.assets:
+        out(f"{verb} {key}: nobody names it any more")
     for upload in done.aborted:
         out(f"{'would abort' if dry_run else 'aborted'} an upload of {upload.key}")
     for table, count in done.pruned.items():
         out(f"pruned {count} rows of {table}")
     for line in (*done.refused, *done.later, *done.odd):
         out(f"not removed: {line}")
-    if not (done.removed or done.aborted or done.refused or done.later or done.odd):
+    if not (done.removed or done.assets or done.aborted or done.refused or done.later or done.odd):
         out("nothing is past its time")
 
 
@@ -122,6 +130,13 @@ def _open(settings: "Settings") -> "KeepingStore":
         return open_keeping(settings)
     except StoreError as error:
         fail(f"keep: {error.text}")
+
+
+def _media(settings: "Settings") -> "AbstractContextManager[UserMediaStore | None]":
+    from cloud_bridge.stores.opening import open_media
+
+    media = open_media(settings)
+    return closing(media) if media is not None else nullcontext()
 
 
 def _line(one: "Removal") -> str:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from cloud_bridge.keeper import Keeper
 from cloud_bridge.media.keeping import sweep_assets
 from cloud_bridge.objects.client import BucketError
 from cloud_bridge.objects.kept_folder import FolderKept
 from cloud_bridge.stores.media import ASSET_LINGER, MediaFile, Slot, Whose
+from cloud_bridge.stores.sqlite_keeping import SqliteKeeping
 from cloud_bridge.stores.sqlite_media import SqliteMediaStore
+from edge_agent.core.settings import Settings, Store
 from tests.cloud_bridge.served import HandClock, minutes
 
 UMA = Whose("user", "uma")
@@ -32,8 +35,8 @@ class Rig:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(b"abc")
 
-    def sweep(self, **more: bool) -> list[str]:
-        gone = sweep_assets(self.store, self.bucket, "club", self.clock.wall(), **more)
+    def sweep(self, *, dry_run: bool = False) -> list[str]:
+        gone = sweep_assets(self.store, self.bucket, "club", self.clock.wall(), dry_run=dry_run)
         return [key.removeprefix("club/assets/")[0] for key in gone]
 
     def there(self) -> set[str]:
@@ -91,3 +94,20 @@ def test_what_is_named_again_in_the_last_moment_stays(rig: Rig) -> None:
     rig.wear("1")
     assert due == ("1" * 64,)
     assert (rig.sweep(), rig.there()) == ([], {"1"})
+
+
+def test_the_keepers_round_takes_them_along(rig: Rig, tmp_path: Path) -> None:
+    rig.wear("1")
+    rig.wear("2")
+    rig.clock.now += ASSET_LINGER + minutes(1)
+    settings = Settings(store=Store(kind="dir", folder=str(rig.folder)))
+    kept = SqliteKeeping(tmp_path / "store.sqlite", "club", "court-1", rig.clock)
+    keeper = Keeper(kept, rig.bucket, settings, rig.clock, rig.store)
+    assert keeper.round(dry_run=True).assets == (f"club/assets/{'1' * 64}",)
+    assert (keeper.round().assets, keeper.round().assets) == ((f"club/assets/{'1' * 64}",), ())
+    assert rig.there() == {"2"}
+    rig.wear("3")
+    rig.clock.now += ASSET_LINGER + minutes(1)
+    done = Keeper(kept, Refusing(rig.folder), settings, rig.clock, rig.store).round()
+    assert (done.assets, len(done.refused)) == ((), 1)
+    kept.close()
