@@ -8,6 +8,7 @@ from edge_agent.core.agent import Effect, Say
 from edge_agent.core.effects import DeleteMedia, WriteReceipt
 from edge_agent.core.receipt import due, receipt_of
 from edge_agent.core.recording import Facts, aged, delay, paced, progress, state_of
+from edge_agent.core.retention import failed_ends
 from edge_agent.core.settings import Settings
 from edge_agent.core.why import eta_s, why
 from schemas.agent import Event
@@ -82,9 +83,15 @@ def over(facts: Facts) -> bool:
 
 
 def expired(facts: Facts, wall: datetime, settings: Settings, *, booked: bool) -> bool:
-    """Whether nothing is to be said of it any more; never while its booking stands on the bus."""
-    kept = timedelta(days=settings.retention.topics_days)
-    return not booked and facts.final and facts.final_at is not None and facts.final_at + kept <= wall
+    """Whether nothing is to be said of it any more.
+
+    Never while its booking stands on the bus; of a failed one not before its owners had a day to delete it.
+    """
+    if booked or not facts.final or facts.final_at is None:
+        return False
+    ends = failed_ends(facts)
+    kept = facts.final_at + timedelta(days=settings.retention.topics_days)
+    return (kept if ends is None else max(kept, ends + timedelta(days=1))) <= wall
 
 
 def restless(facts: Facts) -> bool:
@@ -106,8 +113,8 @@ def filed(facts: Facts, list_: Retention, *, rested: bool) -> tuple[Facts, tuple
     """
     if facts.writing:
         return facts, ()
-    listed = any(entry.id == facts.id and entry.what == "all" for entry in list_.entries)
-    if listed and rested and not facts.erased and (facts.dead or stored(facts)):
+    listed = next((entry for entry in list_.entries if entry.id == facts.id and entry.what == "all"), None)
+    if listed and rested and not facts.erased and (facts.dead or listed.dead or stored(facts)):
         return replace(facts, erased=True), (DeleteMedia(f"delete:{facts.id}", facts.id, ("receipt",)),)
     if facts.receipt is None or facts.receipt_object is not None or facts.dead or stored(facts) or not rested:
         return facts, ()

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from edge_agent.core.recording import Facts
 from edge_agent.core.retention import MAX_ENTRIES, retention
-from edge_agent.core.settings import Settings
+from edge_agent.core.settings import Settings, Storage
+from edge_agent.core.watch import expired
 from schemas.health import Retention, RetentionEntry
 from schemas.recording import MergeStage, Recording
 from tests.support.recordings import at, booking, capture, facts, film, merge, upload
@@ -70,6 +71,67 @@ def test_the_message_is_kept_while_it_says_the_same() -> None:
     assert retention([facts()], at(24), SETTINGS, before) is before
 
 
+FAILED = Recording(state="failed")
+DAY = 24 * HOUR
+
+
+def test_what_a_failed_recording_left_goes_after_two_weeks() -> None:
+    one = facts(said=FAILED, final_at=at(0), upload=None, film=None, merge=merge(status="failed"))
+    assert listed(one, now_s=14 * DAY - 1) == []
+    assert listed(one, now_s=14 * DAY) == [("b1", "all", True)]
+    (entry,) = retention([replace(one, dead=True)], at(14 * DAY), SETTINGS, Retention()).entries
+    assert entry.why == "no film could be made, 14 days ago"
+    assert listed(replace(one, final_at=None), now_s=99 * DAY) == []
+
+
+def test_a_failed_recording_is_remembered_until_it_is_deleted() -> None:
+    one = facts(said=FAILED, final_at=at(0))
+    for days, gone in ((7, False), (14, False), (15, True)):
+        assert expired(one, at(days * DAY), SETTINGS, booked=False) == gone
+    assert not expired(one, at(99 * DAY), SETTINGS, booked=True)
+    ready = replace(one, said=READY)
+    assert expired(ready, at(7 * DAY), SETTINGS, booked=False)
+
+
+def budgeted(*known: Facts, budget: int, now_s: float = 2 * HOUR) -> list[tuple[str, str]]:
+    settings = Settings(storage=Storage(budget=budget))
+    entries = retention(known, at(now_s), settings, Retention()).entries
+    return [(entry.id, entry.what) for entry in entries]
+
+
+def big(name: str, verified_s: int | None, size: int = 200_000_000) -> Facts:
+    """A recording whose film takes so many bytes; the camera files are durable in it."""
+    sent = upload(verified_s)
+    sent = sent.replace(objects=tuple(one.replace(bytes=size) for one in sent.objects))
+    said = READY if verified_s is not None else None
+    return facts(id=name, said=said, upload=sent, film=film(bytes=size, bytes_durable=size))
+
+
+def test_beyond_the_budget_the_oldest_that_is_safe_goes_first() -> None:
+    known = [big(f"b{n}", 1000 - n) for n in range(4)]
+    assert budgeted(*known, budget=800_000_000) == [(f"b{n}", "cameras") for n in (3, 2, 1, 0)]
+    assert budgeted(*known, budget=500_000_000) == [
+        ("b3", "all"), ("b2", "all"), ("b1", "cameras"), ("b0", "cameras"),
+    ]  # fmt: skip
+
+
+def test_what_is_not_in_the_bucket_never_goes_for_room() -> None:
+    known = [big("unsent", None), big("sent", 100)]
+    assert dict(budgeted(*known, budget=100_000_000)) == {"unsent": "cameras", "sent": "all"}
+    assert budgeted(big("unsent", None), budget=100_000_000) == [("unsent", "cameras")]
+
+
+def test_what_has_gone_by_its_age_takes_no_room() -> None:
+    old, new = big("old", 0), big("new", 30 * HOUR)
+    assert budgeted(old, new, budget=300_000_000, now_s=31 * HOUR) == [("old", "all"), ("new", "cameras")]
+
+
+def test_camera_files_count_while_they_are_there() -> None:
+    claimed = {"left": capture(status="running", bytes=900_000_000)}
+    recording = facts(id="now", captures=claimed, merge=None, upload=None, film=None)
+    assert budgeted(big("sent", 100), recording, budget=1_000_000_000) == [("sent", "all")]
+
+
 ANY = st.builds(
     facts,
     booking=st.sampled_from([booking(), booking(status="cancelled"), booking(deliver=("film", "cameras"))]),
@@ -81,9 +143,12 @@ ANY = st.builds(
 )
 
 
-@given(ANY, st.integers(0, 60 * 24 * HOUR))
-def test_no_films_last_copy_is_ever_listed(one: Facts, now_s: int) -> None:
-    for entry in retention([one], at(now_s), SETTINGS, Retention()).entries:
+TIGHT = Settings(storage=Storage(budget=100_000_000))
+
+
+@given(ANY, st.integers(0, 60 * 24 * HOUR), st.sampled_from([SETTINGS, TIGHT]))
+def test_no_films_last_copy_is_ever_listed(one: Facts, now_s: int, settings: Settings) -> None:
+    for entry in retention([one], at(now_s), settings, Retention()).entries:
         assert isinstance(entry, RetentionEntry)
         if entry.what == "all":
             assert one.dead or one.verified is not None
