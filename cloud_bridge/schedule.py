@@ -145,7 +145,7 @@ def with_rows(state: State, rows: Collection[StoredBooking]) -> State:
 
 def resolve_all(state: State, stamp: Stamp, settings: Settings, dressings: Dressings) -> State:
     """Bookings follow from the rows; apart from what is over, nothing follows from time alone."""
-    if not state.read and not state.pending:
+    if not state.read and not state.pending and not state.rows:
         return state
     if state.unresolved:
         state = _resolve_rows(state, stamp, settings, dressings)

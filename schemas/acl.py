@@ -36,6 +36,8 @@ def may_write(account: str, cameras: Sequence[str]) -> Iterator[str]:
         yield from _commands(account, cameras)
     elif account in accounts(cameras):
         yield "reply/#"
+    if account == "bridge":
+        yield COMMAND.filter()  # commands from afar are rows of its store
 
 
 def _own(topic: Topic[Message], account: str) -> Iterator[str]:

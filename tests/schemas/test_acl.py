@@ -125,7 +125,10 @@ def owner(address: Address[Message]) -> str | None:
 
 @pytest.mark.parametrize("account", ACCOUNTS)
 def test_account_may_send_the_commands_of_its_role(account: str, clients: dict[str, Account]) -> None:
-    roles = {"api": {"court", "admin"}, "cli": {"court", "admin"}, "court": {"court"}}.get(account, set())
+    everything = {"court", "admin"}
+    roles = {"api": everything, "cli": everything, "bridge": everything, "court": {"court"}}.get(
+        account, set()
+    )
     expected = {f"cmd/{target}/{name}": role in roles for target, name, role in commands()}
     assert clients[account].allowed(list(expected)) == expected
 
