@@ -9,9 +9,10 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from cloud_bridge.keeper_news import CAUSE, news
 from cloud_bridge.keeping import DueObject, booking_of, due, elsewhere, left_behind, strangers
 from cloud_bridge.media.keeping import sweep_assets
 from cloud_bridge.objects.base import KeptBucket, OpenUpload
@@ -21,6 +22,7 @@ from cloud_bridge.objects.kept_s3 import S3Kept
 from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.keeping import KeepingStore, KeptFilm, Removal
 from cloud_bridge.stores.media import UserMediaStore
+from cloud_bridge.stores.messages import MessageStore
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
 from schemas.base import utc_text
@@ -29,6 +31,7 @@ FIRST_S = (60.0, 300.0)
 EVERY_S = (3300.0, 3900.0)
 SAY_AGAIN = 24
 PAGE = 100
+LONG_AGO = "2000-01-01T00:00:00.000000Z"
 MEND = "give the keeper a key that may delete (docs/s3.md), or let it run where one is"
 
 log = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ class Round:
     """What one round came to; of a dry run: what it would have done.
 
     Attributes:
-        refused: deletions this key may not make, one line a device, with what to do.
+        denied: by device: the deletion this key may not make, in one line, with what to do.
         later: what did not work and will be tried again.
         odd: rows that name something the keeper does not touch.
         pruned: rows removed, by table.
@@ -48,10 +51,16 @@ class Round:
 
     removed: tuple[Removal, ...] = ()
     aborted: tuple[OpenUpload, ...] = ()
-    refused: tuple[str, ...] = ()
+    denied: Mapping[str, str] = field(default_factory=dict[str, str])
     later: tuple[str, ...] = ()
     odd: tuple[str, ...] = ()
     pruned: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The lines of what this key may not."""
+        return tuple(self.denied.values())
+
     assets: tuple[str, ...] = ()
 
 
@@ -110,6 +119,18 @@ class Keeper:
         self._assets(going, stopping)
         before = self._clock.wall() - timedelta(days=self._settings.retention.receipt_days)
         return _over(going, {} if dry_run else self._store.prune(before))
+
+    def now(self) -> datetime:
+        """Aware wall time, by the keeper's clock."""
+        return self._clock.wall()
+
+    def devices(self) -> tuple[tuple[str, str], ...]:
+        """Organisation and id of the devices that are looked after.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        return self._store.devices()
 
     def _film(self, film: KeptFilm, going: _Going) -> None:
         other = elsewhere(film, self._settings.store.bucket)
@@ -192,7 +213,7 @@ def _over(going: _Going, pruned: Mapping[str, int] | None = None) -> Round:
     return Round(
         removed=tuple(going.removed),
         aborted=tuple(going.aborted),
-        refused=tuple(going.refused.values()),
+        denied={device: line for (_, device), line in going.refused.items()},
         later=tuple(going.later),
         odd=tuple(going.odd),
         pruned=pruned or {},
@@ -218,8 +239,12 @@ class Rounds:
     What is new is said in the log; a line that stands (a key that may not delete) then once a day.
     """
 
-    def __init__(self, keeper: Keeper, draw: random.Random | None = None) -> None:
+    def __init__(
+        self, keeper: Keeper, messages: MessageStore | None = None, draw: random.Random | None = None
+    ) -> None:
+        """``messages``: where notices to people go. Owns neither."""
         self._keeper = keeper
+        self._messages = messages
         self._draw = draw or random.Random()  # noqa: S311 - spreads requests, keeps no secret
         self._said: dict[str, int] = {}
 
@@ -244,6 +269,21 @@ class Rounds:
         for upload in done.aborted:
             log.info("aborted an upload of %s, begun %s", upload.key, utc_text(upload.started))
         self._say((*done.refused, *done.later, *done.odd))
+        self._tell(done)
+
+    def _tell(self, done: Round) -> None:
+        """People hear once that a device's films stay, and once that it is over."""
+        if self._messages is None:
+            return
+        now = self._keeper.now()
+        try:
+            for _, device in self._keeper.devices():
+                told = self._messages.told(device, CAUSE, LONG_AGO)
+                notice = news(device, done.denied.get(device), told, now)
+                if notice is not None and (device in done.denied or not done.later):
+                    self._messages.add_notice(device, notice)
+        except StoreError as error:
+            log.warning("nobody can be told that films stay: %s", error.text)
 
     def _say(self, lines: tuple[str, ...]) -> None:
         self._said = {line: self._said.get(line, -1) + 1 for line in lines}
