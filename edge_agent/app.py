@@ -20,6 +20,7 @@ from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.opening import open_hints, open_keeping, open_store
 from cloud_bridge.stores.sqlite import sqlite_path
 from cloud_bridge.stores.sqlite_audit import SqliteAudit
+from cloud_bridge.stores.sqlite_claims import SqliteClaims
 from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent import VERSION
 from edge_agent.agents import camera, health, merger, processor, uploader
@@ -158,6 +159,7 @@ def run_api(settings: Settings) -> int:
     path = sqlite_path(settings)
     try:
         store, people, audit = open_store(settings), SqlitePeople(path), SqliteAudit(path)
+        claims = SqliteClaims(path)
     except StoreError as error:
         log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
@@ -166,7 +168,7 @@ def run_api(settings: Settings) -> int:
     except OSError as error:
         log.warning("the device is known by its rows alone: its broker's password cannot be read (%s)", error)
         live = None
-    serve(settings, store, people, audit, live)
+    serve(settings, store, people, audit, live, claims=claims)
     return 0
 
 

@@ -13,7 +13,15 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+)
 
 VERSION = 1
 MAX_PAYLOAD_BYTES = 100_000
@@ -53,8 +61,19 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-Moment = Annotated[AwareDatetime, PlainSerializer(utc_text, return_type=str, when_used="json")]
-"""An aware instant, written in UTC with Z. Naive times are refused."""
+def _in_this_age(moment: datetime) -> datetime:
+    """Refuse the ends of the calendar: there is no UTC of them, nor a minute later."""
+    if not 1970 <= moment.year < 2200:
+        raise ValueError("expected a year from 1970 to 2199")
+    return moment
+
+
+Moment = Annotated[
+    AwareDatetime,
+    AfterValidator(_in_this_age),
+    PlainSerializer(utc_text, return_type=str, when_used="json"),
+]
+"""An aware instant, written in UTC with Z. Naive times are refused, and those of another age."""
 
 
 class Message(BaseModel):

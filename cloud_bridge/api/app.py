@@ -14,6 +14,7 @@ from starlette.types import Lifespan
 from cloud_bridge.api import (
     account,
     bookings,
+    claim,
     devices,
     events,
     login,
@@ -24,18 +25,14 @@ from cloud_bridge.api import (
     recordings,
 )
 from cloud_bridge.api.access import require_declared
-from cloud_bridge.api.context import Context, MediaSide, zone_of
+from cloud_bridge.api.context import Beside, Context, MediaSide, zone_of
 from cloud_bridge.api.gate import Gate, GuardedRoute
 from cloud_bridge.api.limits import limits_of
-from cloud_bridge.api.live import Live
 from cloud_bridge.api.watch import of_topic, watch_rows
 from cloud_bridge.media.desk import desk_of
 from cloud_bridge.objects import objects_of
 from cloud_bridge.passwords import Passwords
-from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
-from cloud_bridge.stores.media import UserMediaStore
-from cloud_bridge.stores.people import PeopleStore
 from edge_agent import VERSION
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
@@ -54,25 +51,22 @@ _ERRORS = {
     429: "too many requests: see `Retry-After`",
     503: "the store does not answer: again in a moment",
 }
-API = (account, bookings, recordings, devices, media, events)
-PAGES = (pages, login, metrics)
+API = tuple(part.router for part in (account, bookings, recordings, claim, devices, media, events))
+PAGES = (pages.router, login.router, claim.pages, metrics.router)
 
 
 def create_app(
     settings: Settings,
     store: Store,
     clock: Clock | None = None,
-    people: PeopleStore | None = None,
-    audit: AuditStore | None = None,
-    live: Live | None = None,
-    uploads: UserMediaStore | None = None,
+    beside: Beside | None = None,
 ) -> FastAPI:
     """The application over stores, which stay their caller's. Makes no request and starts nothing.
 
     Raises:
         RuntimeError: a route declares no role and owner.
     """
-    objects, clock = objects_of(settings), clock or SystemClock()
+    objects, clock, more = objects_of(settings), clock or SystemClock(), beside or Beside()
     ctx = Context(
         settings,
         store,
@@ -81,10 +75,11 @@ def create_app(
         zone_of(settings),
         limits_of(settings, clock),
         Passwords(),
-        people,
-        audit,
-        live,
-        MediaSide(uploads, desk_of(settings, uploads)) if uploads is not None else None,
+        more.people,
+        more.audit,
+        more.live,
+        MediaSide(more.uploads, desk_of(settings, more.uploads)) if more.uploads is not None else None,
+        more.claims,
     )
     app = FastAPI(
         title="EZREC",
@@ -96,13 +91,13 @@ def create_app(
     )
     app.state.context = ctx
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
-    for part in API:
-        require_declared(part.router.routes, GuardedRoute)
-        api.include_router(part.router, responses=_responses())
+    for router in API:
+        require_declared(router.routes, GuardedRoute)
+        api.include_router(router, responses=_responses())
     app.include_router(api)
-    for part in PAGES:
-        require_declared(part.router.routes, GuardedRoute)
-        app.include_router(part.router)
+    for router in PAGES:
+        require_declared(router.routes, GuardedRoute)
+        app.include_router(router)
     app.add_middleware(Gate, context=ctx)
     problems.install(app)
     return app

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 
 from cloud_bridge.api.access import TheBooking, access, reach
 from cloud_bridge.api.context import Context, context, principal
@@ -27,6 +26,7 @@ from cloud_bridge.api.problems import Problem, described
 from cloud_bridge.api.story import facts
 from cloud_bridge.orders import refusal
 from cloud_bridge.stores.base import BookingQuery, BookingRow, NewBooking, RecordingRow
+from schemas.base import Moment
 from schemas.recording import FINAL_STATES
 
 router = APIRouter(route_class=GuardedRoute, tags=["bookings"])
@@ -36,8 +36,8 @@ STALE: dict[int | str, dict[str, Any]] = {412: described("it was changed since i
 @router.get("/bookings", openapi_extra=access("user", "rows"))
 def list_bookings(
     request: Request,
-    begin: Annotated[AwareDatetime | None, Query(alias="from", description="that end after")] = None,
-    end: Annotated[AwareDatetime | None, Query(alias="to", description="that start before")] = None,
+    begin: Annotated[Moment | None, Query(alias="from", description="that end after")] = None,
+    end: Annotated[Moment | None, Query(alias="to", description="that start before")] = None,
     status: Literal["confirmed", "cancelled"] | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,

@@ -16,6 +16,7 @@ from cloud_bridge.objects import Objects
 from cloud_bridge.passwords import Passwords
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Principal, Store
+from cloud_bridge.stores.claims import ClaimStore
 from cloud_bridge.stores.media import UserMediaStore
 from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
@@ -28,6 +29,25 @@ class MediaSide:
 
     store: UserMediaStore
     desk: Desk
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the application may have beside its store; everything stays its giver's.
+
+    Attributes:
+        people: who may log in; without, nobody.
+        audit: where deeds are written; without, they are logged.
+        live: the device's topics; without, it is known by its rows alone.
+        uploads: logos and intros; without, none are taken.
+        claims: codes for films; without, there are none.
+    """
+
+    people: PeopleStore | None = None
+    audit: AuditStore | None = None
+    live: Live | None = None
+    uploads: UserMediaStore | None = None
+    claims: ClaimStore | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,7 @@ class Context:
     audit: AuditStore | None = None
     live: Live | None = None
     media: MediaSide | None = None
+    claims: ClaimStore | None = None
     feed: Feed = field(default_factory=Feed)
     answered: Counter[int] = field(default_factory=Counter[int])
 

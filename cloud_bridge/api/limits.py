@@ -9,6 +9,10 @@ from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock
 
 LOGIN_WINDOW_S = 15 * 60
+DAY_S = 86_400.0
+CLAIM_TRIES = 5
+COURT_TRIES = 50
+"""Wrong codes a day from everywhere: a code is one in a million."""
 _MOST = 10_000
 
 
@@ -36,14 +40,32 @@ class Buckets:
                 self._filled.popitem(last=False)
         return wait_s
 
+    def give_back(self, key: str) -> None:
+        """It was no guess: what was taken does not count."""
+        with self._lock:
+            if key in self._filled:
+                amount, at = self._filled[key]
+                self._filled[key] = (min(self._capacity, amount + 1), at)
+
 
 @dataclass(frozen=True)
 class Limits:
-    """The buckets of an application: of principals, of addresses on open paths, of logins."""
+    """The buckets of an application.
+
+    Attributes:
+        principals: requests of users and keys.
+        strangers: requests from addresses, on open paths.
+        logins: tries of names, and from addresses.
+        claims: codes tried from addresses; ``court``: from all of them together.
+        links: requests for the film of a link.
+    """
 
     principals: Buckets
     strangers: Buckets
     logins: Buckets
+    claims: Buckets
+    court: Buckets
+    links: Buckets
 
 
 def limits_of(settings: Settings, clock: Clock) -> Limits:
@@ -53,6 +75,9 @@ def limits_of(settings: Settings, clock: Clock) -> Limits:
         Buckets(clock, api.requests_per_min, 60),
         Buckets(clock, api.open_requests_per_min, 60),
         Buckets(clock, api.login_tries, LOGIN_WINDOW_S),
+        Buckets(clock, CLAIM_TRIES, DAY_S),
+        Buckets(clock, COURT_TRIES, DAY_S),
+        Buckets(clock, api.link_requests_per_day, DAY_S),
     )
 
 

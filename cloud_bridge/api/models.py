@@ -6,7 +6,6 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from fastapi import Query
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,7 +18,7 @@ from cloud_bridge.api.problems import Problem
 from cloud_bridge.api.story import Facts
 from cloud_bridge.stores.base import BookingRow, Position, RecordingRow, ShareRow
 from schemas.agent import Alarm
-from schemas.base import Id, utc_text
+from schemas.base import Id, Moment, utc_text
 from schemas.booking import Deliverable, Layout
 from schemas.camera import CameraStatus
 from schemas.commands import BookArgs
@@ -56,8 +55,8 @@ class BookingPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    start: AwareDatetime | None = None
-    end: AwareDatetime | None = None
+    start: Moment | None = None
+    end: Moment | None = None
     status: Literal["confirmed", "cancelled"] | None = None
     record: Literal["yes", "no"] | None = None
     audience: Literal["link", "code", "members"] | None = None
@@ -209,6 +208,14 @@ class LinkOut(Out):
     only_here: bool
 
 
+class ClaimOut(Out):
+    """What is told at the court, for ``/claim``."""
+
+    court: str
+    code: str
+    expires_at: str
+
+
 class ShareOut(Out):
     """A share, without its link."""
 
@@ -299,7 +306,7 @@ class CommandIn(BaseModel):
 
     id: Id | None = None
     args: dict[str, JsonValue] = Field(default={}, max_length=20)
-    deadline: AwareDatetime | None = Field(default=None, description="in 60 s by default")
+    deadline: Moment | None = Field(default=None, description="in 60 s by default")
 
 
 class CommandOut(Out):

@@ -3,6 +3,7 @@
 A film that is not complete yet is 409 at its address: never a part of it. Nobody's address is kept or logged.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 
 from cloud_bridge.api.access import access
+from cloud_bridge.api.claim import barred
 from cloud_bridge.api.context import Context, context, share_base
 from cloud_bridge.api.deeds import note
 from cloud_bridge.api.gate import GuardedRoute
@@ -28,6 +30,12 @@ router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 ANYBODY = access("open", "nobody")
 STATIC = Path(__file__).parent / "static"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
+CRAWLERS = re.compile(
+    r"bot\b|bot/|crawl|spider|slurp|preview|facebookexternalhit|whatsapp|telegram|skype|embedly|linkexpander"
+    r"|\bgoogle-|mediapartners|python-requests|headless",
+    re.IGNORECASE,
+)
+"""What programs call themselves that open a link because somebody was sent it."""
 PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
@@ -110,13 +118,20 @@ def _open(request: Request, token: str) -> Opened | int:
         return 410
     if film is not None and film.verified_at is not None and film_ends(film.verified_at, ctx.settings) <= now:
         return 410
-    return Opened(share, known)
+    return barred(request, share, booking.stored.audience) or Opened(share, known)
 
 
 def _closed(status: int) -> Response:
     if status == 410:
         text = "This link has ended. Ask whoever sent it to you, or your club, for another one."
         return page("message.html", 410, title="This link has ended", text=text)
+    if status == 401:
+        text = "This film opens with a code, which is told at the court."
+        ways = {"go": "/claim", "go_text": "Enter the code"}
+        return page("message.html", 401, title="A code is needed", text=text, **ways)
+    if status == 403:
+        text = "This film is for members. Log in, then open the link again."
+        return page("message.html", 403, title="For members", text=text, go="/login", go_text="Log in")
     text = "There is nothing behind this link. Was all of it copied?"
     return page("message.html", 404, title="Nothing here", text=text)
 
@@ -132,20 +147,34 @@ def _send(
     if found is None:
         return problem(409, "the film is not complete yet", {"Retry-After": "2"} | NO_STORE)
     ctx = context(request)
+    wait_s = ctx.limits.links.take(opened.share.share_id) if request.method == "GET" else 0
+    if wait_s:
+        wait = {"Retry-After": str(math.ceil(wait_s))}
+        return problem(429, "this link was opened too often today", wait | NO_STORE)
     _count(request, ctx, opened.share, name, attachment=attachment)
     return _object(ctx, _wanted(ctx, opened.known, found, request.method, attachment=attachment))
 
 
 def _count(request: Request, ctx: Context, share: ShareRow, name: str, *, attachment: bool) -> None:
-    """Count a first request; not the pieces after it, nor an address that the page renews (``?again``)."""
+    """Count a first request.
+
+    Not the pieces after it, nor an address that the page renews (``?again``), nor programs that look ahead.
+    """
     first = (
         request.headers.get("range", "bytes=0-").startswith("bytes=0-")
         and "again" not in request.query_params
+        and not _looks_ahead(request)
     )
     if name == "film" and request.method == "GET" and first:
         ctx.store.count(share.share_id, "downloads" if attachment else "views")
         if attachment:
             note(request, "film.download", share.booking_id, share=share.share_id)
+
+
+def _looks_ahead(request: Request) -> bool:
+    """Whether a program fetches it for somebody who has not asked yet: a crawler, a preview, a prefetch."""
+    purpose = " ".join(request.headers.get(name, "") for name in ("purpose", "sec-purpose", "x-moz"))
+    return "prefetch" in purpose or CRAWLERS.search(request.headers.get("user-agent", "")) is not None
 
 
 def _wanted(ctx: Context, known: Facts, found: UploadedObject, method: str, *, attachment: bool) -> Wanted:

@@ -1,6 +1,5 @@
 """Recordings, their receipts and their links over HTTP."""
 
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
@@ -10,6 +9,7 @@ from cloud_bridge.api.access import TheBooking, TheShare, access, reach
 from cloud_bridge.api.context import context, share_base
 from cloud_bridge.api.deeds import note
 from cloud_bridge.api.gate import GuardedRoute
+from cloud_bridge.api.links import issue
 from cloud_bridge.api.models import (
     Cursor,
     Limit,
@@ -25,7 +25,7 @@ from cloud_bridge.api.models import (
 )
 from cloud_bridge.api.problems import Problem
 from cloud_bridge.api.story import Facts, facts, why
-from cloud_bridge.shares import expiry, only_here
+from cloud_bridge.shares import only_here
 from cloud_bridge.stores.base import BookingRow, RecordingRow
 from schemas.base import utc_text
 from schemas.registry import RECEIPT
@@ -77,22 +77,8 @@ def make_link(
     request: Request, booking: TheBooking, asked: Annotated[ShareIn | None, Body()] = None
 ) -> LinkOut:
     """A new link, also before there is a film; the page says then how far it is. Told this once."""
-    ctx, known = context(request), _facts(request, booking)
-    stored = known.row.booking.stored
-    if stored.status == "cancelled" or stored.record == "no":
-        raise Problem(409, f"{booking.id} is not recorded, there is nothing to share")
-    now, film = ctx.now(), known.film
-    verified_at = film.verified_at if film is not None else None
-    expires_at = expiry(now, known.end, verified_at, ctx.settings)
-    if asked is not None and asked.days is not None:
-        wished = (max(now, known.end) if film is None else now) + timedelta(days=asked.days)
-        longest = ctx.settings.model_copy(
-            update={"api": ctx.settings.api.model_copy(update={"share_days": asked.days})}
-        )
-        expires_at = min(wished, expiry(now, known.end, verified_at, longest))
-    if expires_at <= now:
-        raise Problem(410, f"the film of {booking.id} is no longer there")
-    made, token = ctx.store.issue_link(booking.id, expires_at)
+    ctx = context(request)
+    made, token = issue(ctx, _facts(request, booking), asked.days if asked is not None else None)
     note(request, "share.create", booking.id, share=made.share_id)
     base = share_base(ctx.settings, request)
     return LinkOut(

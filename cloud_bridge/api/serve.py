@@ -8,9 +8,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from cloud_bridge.api.app import create_app
+from cloud_bridge.api.context import Beside
 from cloud_bridge.api.live import Live
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
+from cloud_bridge.stores.claims import ClaimStore
 from cloud_bridge.stores.media import UserMediaStore
 from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
@@ -25,6 +27,7 @@ def serve(
     audit: AuditStore | None = None,
     live: Live | None = None,
     uploads: UserMediaStore | None = None,
+    claims: ClaimStore | None = None,
 ) -> None:
     """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes the stores.
 
@@ -34,7 +37,7 @@ def serve(
     Raises:
         SystemExit: the address is taken (uvicorn says so in the log).
     """
-    app = create_app(settings, store, people=people, audit=audit, live=live, uploads=uploads)
+    app = create_app(settings, store, beside=Beside(people, audit, live, uploads, claims))
     api = settings.api
     server = uvicorn.Server(config_of(app, api.host, api.port, api.trusted_proxies))
 
@@ -47,7 +50,7 @@ def serve(
     try:
         server.run()
     finally:
-        for one in (store, people, audit, uploads):
+        for one in (store, people, audit, uploads, claims):
             if one is not None:
                 one.close()
 

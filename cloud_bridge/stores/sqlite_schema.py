@@ -226,5 +226,16 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX shares_changed ON shares (changed);
     """,
+    """
+    CREATE TABLE claims (
+        booking_id TEXT PRIMARY KEY,
+        code TEXT NOT NULL UNIQUE,
+        expires_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE claim_openers (
+        token_hash TEXT PRIMARY KEY,
+        share_id TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 """One step each; the file's ``user_version`` says how many it has had. Only ever appended to."""

@@ -165,6 +165,7 @@ class Api(Section):
         login_tries: of a name, and from an address, in 15 minutes.
         requests_per_min: of one user or key.
         open_requests_per_min: from one address that is not this machine's, where no login is needed.
+        link_requests_per_day: for the film behind one link.
     """
 
     host: Annotated[str, LOCAL] = "127.0.0.1"
@@ -177,6 +178,7 @@ class Api(Section):
     login_tries: Annotated[int, REMOTE] = Field(default=10, ge=3, le=1000)
     requests_per_min: Annotated[int, REMOTE] = Field(default=1200, ge=10, le=1_000_000)
     open_requests_per_min: Annotated[int, REMOTE] = Field(default=600, ge=10, le=1_000_000)
+    link_requests_per_day: Annotated[int, REMOTE] = Field(default=2000, ge=10, le=1_000_000)
 
 
 class BrandingLogo(Section):

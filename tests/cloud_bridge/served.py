@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from cloud_bridge.api import create_app
+from cloud_bridge.api.context import Beside
 from cloud_bridge.api.live import Live
 from cloud_bridge.api.serve import config_of
 from cloud_bridge.api.visits import csrf_token
 from cloud_bridge.stores import NewBooking, Role, SqliteStore
 from cloud_bridge.stores.media import MediaFile, Slot, Whose
 from cloud_bridge.stores.sqlite_audit import SqliteAudit
+from cloud_bridge.stores.sqlite_claims import SqliteClaims
 from cloud_bridge.stores.sqlite_media import SqliteMediaStore
 from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent.core.settings import Settings
@@ -106,9 +108,9 @@ class Served:
         self.people = SqlitePeople(self.folder / "store.sqlite", self.clock)
         self.audit = SqliteAudit(self.folder / "store.sqlite", self.clock)
         self.media = SqliteMediaStore(self.folder / "store.sqlite", self.clock)
-        self.app = create_app(
-            self.settings, self.store, self.clock, self.people, self.audit, self.live, self.media
-        )
+        self.claims = SqliteClaims(self.folder / "store.sqlite", self.clock)
+        beside = Beside(self.people, self.audit, self.live, self.media, self.claims)
+        self.app = create_app(self.settings, self.store, self.clock, beside)
         proxies = self.settings.api.trusted_proxies
         self._server = uvicorn.Server(config_of(self.app, "127.0.0.1", 0, proxies))
         ready = threading.Event()
@@ -128,7 +130,7 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(20)
-        for one in (self.store, self.people, self.audit, self.media):
+        for one in (self.store, self.people, self.audit, self.media, self.claims):
             one.close()
 
     def ask(

@@ -35,6 +35,7 @@ MATRIX = {
     "GET /api/v1/recordings/{booking_id}/receipt": ("user", "booking"),
     "GET /api/v1/recordings/{booking_id}/why": ("user", "booking"),
     "POST /api/v1/recordings/{booking_id}/shares": ("user", "booking"),
+    "POST /api/v1/recordings/{booking_id}/claim-code": ("operator", "booking"),
     "GET /api/v1/shares": ("user", "rows"),
     "DELETE /api/v1/shares/{share_id}": ("user", "share"),
     "GET /api/v1/shares/{share_id}/stats": ("user", "share"),
@@ -67,6 +68,8 @@ MATRIX = {
     "GET /account/password": OWN,
     "POST /account/password": OWN,
     "POST /account/sessions/{session_id}/end": OWN,
+    "GET /claim": ANYBODY,
+    "POST /claim": ANYBODY,
     "GET /healthz": ANYBODY,
     "GET /s/static/{name}": ANYBODY,
     "GET /s/{token}": ANYBODY,
@@ -80,8 +83,8 @@ RANK = ("user", "operator", "admin")
 def routes() -> Iterator[tuple[str, str, Access]]:
     """Method, path and declaration of every route of the application."""
     for parts, prefix in ((API, "/api/v1"), (PAGES, "")):
-        for part in parts:
-            for route in part.router.routes:
+        for router in parts:
+            for route in router.routes:
                 assert isinstance(route, APIRoute)
                 needed = declared(route)
                 assert needed is not None
