@@ -66,8 +66,15 @@ class Court:
 
 
 def queue(items: Iterable[Item], court: Court) -> tuple[tuple[Item, ...], bool]:
-    """Objects that may do something now, in order of their turn; and whether others are held back."""
-    open_items = [item for item in items if not item.verified and not court.held(item)]
+    """Objects that may do something now, in order of their turn; and whether others are held back.
+
+    A cancellation that comes after the film is in the bucket is too late: the rest follows it.
+    """
+    known = tuple(items)
+    stored = {item.booking_id for item in known if item.name == "film" and item.verified}
+    open_items = [
+        item for item in known if not item.verified and (item.booking_id in stored or not court.held(item))
+    ]
     alone = [item for item in open_items if court.alone(item)]
     turn = sorted(alone or open_items, key=court.rank)
     return tuple(turn), bool(alone) and len(alone) < len(open_items)

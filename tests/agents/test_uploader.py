@@ -262,6 +262,19 @@ def test_a_dead_booking_is_aborted_and_its_topic_goes() -> None:
     assert UPLOAD.at(id="b1") not in retained(bench.state)
 
 
+def test_a_cancellation_after_the_film_is_in_the_bucket_is_too_late_for_the_rest() -> None:
+    bench = Bench()
+    bench.begin({BOOKED: booking(), FILM: work("film", P, complete=True, hash="h-1")})
+    while bench.bucket():
+        pass
+    assert bench.stage().verified("film")
+    bench.send(Changed(BOOKED, booking(status="cancelled", rev=2)))
+    bench.send(Changed(RECEIPT_OBJECT.at(id="b1"), work("receipt", 9, complete=True, hash="r-1")))
+    while bench.bucket():
+        pass
+    assert bench.stage().verified("receipt")
+
+
 def test_after_a_restart_what_was_verified_stays_and_what_was_open_goes_on() -> None:
     bench = Bench()
     verified = Verified("k/film.mp4", 2 * P, "h-2", 2, 2 * P, 0, 0)
