@@ -6,9 +6,11 @@ from typing import Any, Protocol
 from edge_agent.core.agent import SECOND_NS
 from edge_agent.sim.loop import MS_NS, Loop, Violation
 from schemas.base import Message
+from schemas.commands import Answer
 from schemas.topics import Address
 
 Watcher = Callable[[str, Address[Any], Message | None], None]
+Hearer = Callable[[Answer], None]
 SNAPSHOT_NS = 4 * SECOND_NS
 KEPT_SNAPSHOTS = 8
 
@@ -39,6 +41,7 @@ class Broker:
         self.up = True
         self.repeats = 0.0
         self.topics: dict[Address[Any], Message] = {}
+        self.hearers: list[Hearer] = []
         self._watcher = watcher
         self._lots = loop.lots("broker")
         self._clients: dict[str, tuple[Client, int]] = {}
@@ -81,6 +84,24 @@ class Broker:
         for client, session in list(self._clients.values()):
             if client.name != name and client.reads(address):
                 self._deliver(client, session, address, message)
+
+    def command(self, name: str, act: Callable[[], None]) -> None:
+        """Bring a client something that is not retained; lost when it is not connected."""
+        client, session = self._clients.get(name, (None, 0))
+        if not self.up or client is None:
+            return
+
+        def arrive() -> None:
+            if self._clients.get(name) == (client, session):
+                act()
+
+        self.loop.after(self._lots.randint(1, 12) * MS_NS // 4, arrive)
+
+    def answer(self, name: str, answer: Answer) -> None:
+        """An answer for whoever asked; lost while its writer is not connected."""
+        if self.up and name in self._clients:
+            for hear in self.hearers:
+                hear(answer)
 
     def _deliver(self, client: Client, session: int, address: Address[Any], message: Message | None) -> None:
         when_ns = self.loop.now_ns + self._lots.randint(1, 12) * MS_NS // 4

@@ -171,7 +171,7 @@ class CaptureDrivers(FakeDrivers):
         shown = self.ring.shown.get(file.name)
         if shown is None:
             raise EffectFailed("gone", f"{file.name} fell off the ring")
-        if self.lots.random() < self.trouble / 4:
+        if Random(f"{self.loop.seed}/torn/{self.camera.name}/{file.name}").random() < self.trouble / 8:
             self.device.torn(self.camera.name)
             raise EffectFailed("input", f"{file.name} is torn")
         segment = Segment(

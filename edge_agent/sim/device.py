@@ -1,27 +1,35 @@
 """The whole device in one process of virtual time: clocks, disk, broker, cameras, agents, and its power."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cloud_bridge import bridge
 from edge_agent.agents import camera, health, merger, processor, uploader
 from edge_agent.core.agent import SECOND_NS, Agent, Stamp
 from edge_agent.core.effects import DeleteMedia
 from edge_agent.core.settings import Camera as CameraSettings
 from edge_agent.core.settings import Film, Retention, Settings
 from edge_agent.core.take_plan import Clock
-from edge_agent.sim.bookings import Bridge
+from edge_agent.runtime.bus import Received
+from edge_agent.sim.bridging import BridgeDrivers
 from edge_agent.sim.broker import Broker
 from edge_agent.sim.bucket import Bucket, UploadDrivers
 from edge_agent.sim.capture import CaptureDrivers, Ring
+from edge_agent.sim.club import Club
 from edge_agent.sim.court import Camera
 from edge_agent.sim.disk import Disk
 from edge_agent.sim.judge import Judge
 from edge_agent.sim.loop import MS_NS, US_NS, Loop
 from edge_agent.sim.making import FilmDrivers, HealthDrivers, PlanDrivers
 from edge_agent.sim.node import Drivers, Node, Shared
+from edge_agent.sim.outbox import orders_in
+from edge_agent.sim.rows import RowJudge
+from edge_agent.sim.store import Store
 from schemas.base import Message
+from schemas.registry import COMMAND
 from schemas.topics import Address
 from schemas.work import CameraName, SlotPlan
 
@@ -68,10 +76,36 @@ class Clocks:
         """The wall clock, in nanoseconds since the epoch."""
         return BASE_NS + self.loop.now_ns + self.error_ns
 
+    def wall(self) -> datetime:
+        """The wall clock."""
+        return EPOCH + timedelta(microseconds=self.wall_ns() // 1000)
+
     def stamp(self, seq: int) -> Stamp:
         """Both clocks now."""
-        wall = EPOCH + timedelta(microseconds=self.wall_ns() // 1000)
-        return Stamp(seq, self.mono_ns(), wall, self.synced, self.boot_id)
+        return Stamp(seq, self.mono_ns(), self.wall(), self.synced, self.boot_id)
+
+
+@dataclass(frozen=True)
+class SimClock:
+    """The device's clocks as `edge_agent.runtime.clock.Clock`."""
+
+    clocks: Clocks
+
+    def mono_ns(self) -> int:
+        """See `Clock`."""
+        return self.clocks.mono_ns()
+
+    def wall(self) -> datetime:
+        """See `Clock`."""
+        return self.clocks.wall()
+
+    def synced(self) -> bool:
+        """See `Clock`."""
+        return self.clocks.synced
+
+    def boot_id(self) -> str:
+        """See `Clock`."""
+        return self.clocks.boot_id
 
 
 @dataclass
@@ -102,8 +136,15 @@ class Device:
         self.rings: dict[CameraName, Ring] = {name: Ring() for name in CAMERAS}
         self.capture: dict[CameraName, CaptureDrivers] = {}
         self.judge = Judge(loop, self.disk, self.bucket, self.cameras, self.settings, true_wall)
-        self.broker = Broker(loop, self.judge.published)
-        self.bridge = Bridge(loop, self.broker, true_wall)
+        self.store = Store(lambda: true_wall(loop.now_ns))
+        self.club = Club(loop, self.store, self, true_wall)
+        self.judge.tickets = self.club.tickets
+        self.broker = Broker(loop, self._published)
+        self.broker.hearers.append(self.club.answered)
+        self.rows = RowJudge(
+            loop, self.store, self.club, true_wall, lambda: self.judge.slack_ns, lambda: orders_in(self.disk)
+        )
+        self.rows.watch(self.broker)
         self.touched: dict[CameraName, list[tuple[int, int, str]]] = {name: [] for name in CAMERAS}
         self.powered = True
         self.nodes = self._nodes()
@@ -125,6 +166,7 @@ class Device:
             "processor": lambda: processor.agent(self.settings),
             "uploader": lambda: uploader.agent(self.settings),
             "health": lambda: health.agent(self.settings),
+            "bridge": lambda: bridge.agent(self.settings),
         }
         return {name: self._node(shared, name, make) for name, make in makers.items()}
 
@@ -148,6 +190,10 @@ class Device:
             return UploadDrivers(self.loop, self.disk, lots, self.mood.trouble, self.bucket)
         if name == "processor":
             return FilmDrivers(self.loop, self.disk, lots, self.mood.trouble, self, self.mood.rotten)
+        if name == "bridge":
+            return BridgeDrivers(
+                self.loop, self.disk, lots, self.mood.trouble, self.store, SimClock(self.clocks)
+            )
         kind = PlanDrivers if name == "merger" else HealthDrivers
         return kind(self.loop, self.disk, lots, self.mood.trouble, self)
 
@@ -172,7 +218,7 @@ class Device:
         return not any(
             ticket.begin_ns - NEAR_BEFORE_NS <= now_ns <= ticket.room_ns
             and now_ns <= ticket.end_ns + NEAR_AFTER_NS
-            for ticket in self.bridge.tickets
+            for ticket in self.club.tickets.values()
         )
 
     def deleting(self, who: str, effect: DeleteMedia) -> None:
@@ -195,6 +241,24 @@ class Device:
         """See `making.Device`."""
         self.judge.lacking(path)
 
+    # --- what people and the bus ask of the device ---
+
+    def press(self, name: str, command_id: str, args: dict[str, Any]) -> None:
+        """See `club.Court`."""
+        address = COMMAND.at(target="booking", name=name)
+        payload = json.dumps({"id": command_id, "args": args}).encode()
+        command = Received(address.full("sim"), payload, retained=False)
+        self.broker.command("bridge", lambda: self.nodes["bridge"].ask(address, command))
+
+    def trustworthy(self) -> bool:
+        """See `club.Court`."""
+        return self.powered and self.clocks.synced
+
+    def _published(self, name: str, address: Address[Any], message: Message | None) -> None:
+        if name == "bridge":
+            self.rows.published(address, message)
+        self.judge.published(name, address, message)
+
     # --- life ---
 
     def start(self) -> None:
@@ -214,6 +278,8 @@ class Device:
         """Kill an agent now, or after some more of its steps; it is started again after a while."""
         if not self.powered or node.core is None:
             return
+        if node.name == "bridge":
+            self.rows.disturbed(2 * back_ns)
         for cam in CAMERAS:
             if node.name == f"camera_{cam}":
                 self.touch(cam, 2 * back_ns + 30 * SECOND_NS, "killed")
@@ -237,11 +303,9 @@ class Device:
         """The power goes: every process, the broker, the ring and what was not fsynced."""
         self.loop.note("power", "cut")
         self.powered = False
-        self.bridge.power(on=False)
         self.broker.up = False
         for node in self.nodes.values():
             node.kill()
-        self.broker.leave("bridge")
         self.disk.cut()
         for cam in CAMERAS:
             self.rings[cam] = Ring()
@@ -257,7 +321,6 @@ class Device:
         self.powered = True
         self.loop.note("power", f"on, clock behind by {lag_ns / 1e9:.3f}")
         self.broker.start(memory)
-        self.bridge.power(on=True)
         self.start()
 
     def sync_clock(self) -> None:

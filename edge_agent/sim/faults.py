@@ -4,15 +4,26 @@ from collections.abc import Callable
 from random import Random
 
 from edge_agent.core.agent import SECOND_NS
-from edge_agent.sim.bookings import Ticket
-from edge_agent.sim.court import Fault, Trouble
+from edge_agent.sim.court import Fault
+from edge_agent.sim.court import Trouble as CameraTrouble
 from edge_agent.sim.device import CAMERAS, Device, Mood
 from edge_agent.sim.loop import MS_NS
+from edge_agent.sim.store import Trouble
 from schemas.work import CameraName
 
+TROUBLES: tuple[Trouble, ...] = ("away", "away", "denied", "slow", "half", "empty", "pages")
 HOUR_NS = 3600 * SECOND_NS
-KINDS = ("kill", "broker", "power", "camera", "full", "bucket", "step", "repeats")
-RATES = {"kill": 14.0, "broker": 3.0, "power": 1.0, "camera": 6.0, "full": 1.0, "bucket": 4.0, "step": 1.0}
+KINDS = ("kill", "broker", "power", "camera", "full", "bucket", "step", "store", "repeats")
+RATES = {
+    "kill": 16.0,
+    "broker": 3.0,
+    "power": 1.0,
+    "camera": 6.0,
+    "full": 1.0,
+    "bucket": 4.0,
+    "step": 1.0,
+    "store": 4.0,
+}
 """Of each, per hour of a world that has it."""
 
 
@@ -34,7 +45,7 @@ class Faults:
         self.device = device
         self.until_ns = until_ns
         self.lots = device.loop.lots("faults")
-        self.tickets: list[Ticket] = device.bridge.tickets
+        self.tickets = device.club.tickets.values()
 
     def plan(self) -> None:
         """Draw every fault."""
@@ -46,6 +57,7 @@ class Faults:
             "full": self._full,
             "bucket": self._bucket,
             "step": self._step,
+            "store": self._store,
         }
         self.device.broker.repeats = 0.03 if "repeats" in self.device.mood.faults else 0.0
         for kind, make in makers.items():
@@ -65,7 +77,7 @@ class Faults:
     def _when(self) -> int:
         """A moment, mostly in or shortly after a booking."""
         if self.tickets and self.lots.random() < 0.8:
-            ticket = self.lots.choice(self.tickets)
+            ticket = self.lots.choice(list(self.tickets))
             moment = self.lots.randint(ticket.begin_ns - 5 * SECOND_NS, ticket.end_ns + 15 * SECOND_NS)
         else:
             moment = self.lots.randint(SECOND_NS, self.until_ns)
@@ -85,6 +97,7 @@ class Faults:
         def stop() -> None:
             if device.powered and device.broker.up:
                 device.loop.note("broker", f"stops, will have its memory {memory}")
+                device.rows.disturbed(back_ns)
                 device.broker.stop()
                 device.loop.after(back_ns, start)
 
@@ -104,6 +117,7 @@ class Faults:
         def off() -> None:
             if device.powered:
                 latest: dict[CameraName, dict[str, bool]] = {cam: self._latest(cam) for cam in CAMERAS}
+                device.rows.disturbed(off_ns + unsynced_ns)
                 device.power_off()
                 self._judge_cut(latest)
                 device.loop.after(off_ns, lambda: device.power_on(lag_ns, memory))
@@ -136,7 +150,7 @@ class Faults:
                     device.judge.ensure(lost_ns <= 5 * SECOND_NS, text)
 
     def _camera(self, when_ns: int) -> None:
-        kind: Trouble = self.lots.choice(("stall", "stall", "absent", "exit"))
+        kind: CameraTrouble = self.lots.choice(("stall", "stall", "absent", "exit"))
         longest = {"stall": 15_000, "absent": 40_000, "exit": 20}[kind]
         end_ns = when_ns + self.lots.randint(10, longest) * MS_NS
         self.device.cameras[self.lots.choice(CAMERAS)].faults.append(Fault(when_ns, end_ns, kind))
@@ -155,6 +169,7 @@ class Faults:
 
         def begin() -> None:
             device.loop.note("disk", "full")
+            device.rows.disturbed(for_ns)
             device.disk.full = True
             for cam in CAMERAS:
                 device.touch(cam, for_ns + 20 * SECOND_NS, "full")
@@ -183,6 +198,23 @@ class Faults:
         def end() -> None:
             device.bucket.slow = 1
             device.bucket.trouble = None
+
+        device.loop.at(when_ns, begin)
+
+    def _store(self, when_ns: int) -> None:
+        device, lots = self.device, self.lots
+        what = lots.choice(TROUBLES)
+        for_ns = lots.choice((lots.randint(1, 30), lots.randint(30, 1200))) * SECOND_NS
+
+        def begin() -> None:
+            device.loop.note("store", what)
+            device.rows.disturbed(for_ns)
+            device.store.trouble = what
+            device.loop.after(for_ns, end)
+
+        def end() -> None:
+            device.loop.note("store", "well")
+            device.store.trouble = None
 
         device.loop.at(when_ns, begin)
 

@@ -10,6 +10,8 @@ from schemas.registry import FILM_OBJECT, MERGE, RECORDING, SEGMENTS, SLOTS
 
 RESTING = frozenset({"capture", "watch", "measure", "poll"})
 LATE_NS = 12 * SECOND_NS
+KNOWN_NS = 75 * SECOND_NS
+"""How long after its begin a booking may become known to a ring of 90 s."""
 
 
 def at_rest(device: Device) -> bool:
@@ -17,7 +19,9 @@ def at_rest(device: Device) -> bool:
     for node in device.nodes.values():
         if node.core is None or not node.connected or set(node.core.in_flight) - RESTING:
             return False
-    return all(_is_over(device, ticket) for ticket in device.bridge.tickets) and not _left_over(device)
+    if not device.rows.settled():
+        return False
+    return all(_is_over(device, ticket) for ticket in device.club.tickets.values()) and not _left_over(device)
 
 
 def _is_over(device: Device, ticket: Ticket) -> bool:
@@ -33,9 +37,11 @@ def _left_over(device: Device) -> list[str]:
     """Work topics and media that should have gone with their recording."""
     kinds = (SEGMENTS, SLOTS, FILM_OBJECT)
     gone = {
-        ticket.id for ticket in device.bridge.tickets if device.judge.state(ticket.id) in ("ready", "partial")
+        ticket.id
+        for ticket in device.club.tickets.values()
+        if device.judge.state(ticket.id) in ("ready", "partial")
     }
-    gone |= {ticket.id for ticket in device.bridge.tickets if not ticket.wanted}
+    gone |= {ticket.id for ticket in device.club.tickets.values() if not ticket.wanted}
     topics = [at.path for at in device.broker.topics if at.topic in kinds and at["id"] in gone]
     files = [path for path in device.disk.below("recordings/") if path.split("/")[1] in gone]
     return topics + files
@@ -47,18 +53,19 @@ def judge_end(device: Device) -> None:
     Raises:
         Violation: one does not hold.
     """
-    for ticket in device.bridge.tickets:
+    for ticket in device.club.tickets.values():
         if ticket.history:
             _judge_recording(device, ticket)
     _judge_bucket(device)
     _judge_topics(device)
+    device.rows.judge_end()
 
 
 def _judge_recording(device: Device, ticket: Ticket) -> None:
     judge, state = device.judge, device.judge.state(ticket.id)
     if not ticket.wanted and state is None:
         said = device.broker.topics.get(RECORDING.at(id=ticket.id))
-        never = all(booking is None or not booking.wanted for _, booking in ticket.history)
+        never = all(not booking.wanted for _, booking in ticket.history)
         told = said.state if isinstance(said, Recording) else None
         fine = told == "cancelled" or (never and told is None)
         judge.ensure(fine, f"{ticket.id} ({ticket.kind}) is not wanted and its recording is {told}")
@@ -122,17 +129,17 @@ def _judge_end_time(device: Device, ticket: Ticket, planned: int) -> None:
     if last is None:
         return
     spans = [
-        (at_ns, round((said.to - said.from_).total_seconds() * device.fps))
-        for at_ns, said in ticket.history
-        if said is not None
+        (at_ns, round((said.to - said.from_).total_seconds() * device.fps)) for at_ns, said in ticket.history
     ]
     if ticket.kind == "moved":
         spans = [(0, frames + 3 * device.fps * back) for _, frames in spans for back in (-1, 0, 1)]
     wanted = spans[-1][1]
     slot = device.settings.film.slot_s * device.fps
-    shorter = len(spans) > 1 and wanted <= planned <= wanted + slot
+    # Of an end that was moved into the past the film keeps what was planned by then.
+    passed = round((spans[-1][0] - judge.true_ns(last.from_)) / SECOND_NS * device.fps)
+    shorter = len(spans) > 1 and wanted <= planned <= max(wanted, passed) + slot
     refused = len(spans) > 1 and any(abs(planned - frames) <= 1 for _, frames in spans[:-1])
-    late = spans[-1][0] > judge.true_ns(last.to) - LATE_NS or spans[-1][0] == 0
+    late = spans[-1][0] > judge.true_ns(last.to) - LATE_NS or spans[-1][0] == 0 or judge.changed_late(ticket)
     fine = abs(planned - wanted) <= 1 or (late and (shorter or refused))
     judge.ensure(fine, f"{ticket.id} ({ticket.kind}) has {planned} frames, {wanted} planned")
 
@@ -140,10 +147,11 @@ def _judge_end_time(device: Device, ticket: Ticket, planned: int) -> None:
 def _judge_frames(device: Device, ticket: Ticket, state: str) -> None:
     """A camera nothing was done to has lost nothing, whatever happened to the others."""
     judge, clean = device.judge, 0
-    if ticket.kind == "moved" or judge.slack_ns:
+    if ticket.kind == "moved" or judge.slack_ns or judge.changed_late(ticket):
         return
     begin_ns, end_ns = ticket.begin_ns, judge.ends_ns(ticket)
-    early = ticket.history[0][0] <= begin_ns - 8 * SECOND_NS or device.mood.idle == "ring"
+    lead_ns = -KNOWN_NS if device.mood.idle == "ring" else 8 * SECOND_NS
+    early = ticket.history[0][0] <= begin_ns - lead_ns
     for cam in CAMERAS:
         if not early or not device.untouched(cam, begin_ns, end_ns + 5 * SECOND_NS):
             continue
@@ -183,7 +191,7 @@ def _judge_topics(device: Device) -> None:
             there = there.model_copy(update={"pid": None})  # the host fills it in
         same = there is not None and there.stable() == message.stable()
         device.judge.ensure(same, f"{address.path} is not retained as its owner wants it")
-    ghosts = [at.path for at in held if at not in wanted and at.topic.owner_of(at) != "bridge"]
+    ghosts = [at.path for at in held if at not in wanted]
     device.judge.ensure(not ghosts, f"topics nobody owns are retained: {ghosts[:3]}")
     stages = [at for at, m in held.items() if isinstance(m, Stage) and at.topic is MERGE]
     device.judge.ensure(all(at["id"] in device.judge.tickets for at in stages), "a stage of no booking")

@@ -22,6 +22,7 @@ from schemas.work import CameraName, SegmentsMinute, SlotPlan, SlotsMinute
 
 SIZED_EVERY = 40
 BUSY_NS = 5 * SECOND_NS
+LATE_NS = 4 * SECOND_NS
 
 
 class Judge:
@@ -31,6 +32,7 @@ class Judge:
         slack_ns: how far wall times may be off because the clock was stepped.
         claimed: frames that have a lasting copy, by recording and camera.
         plans: every plan as it was first on disk.
+        closed_ns: true time at which the number of a film's slots was fixed, or that there is none.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Judge:
         self.films: dict[str, object] = {}
         self._covered: dict[tuple[str, str], ClockPoint] = {}
         self._listed: set[tuple[str, str, str]] = set()
+        self.closed_ns: dict[str, int] = {}
         self._merged: dict[str, MergeStage] = {}
         self._final: dict[str, str] = {}
         self._seen = 0
@@ -118,7 +121,7 @@ class Judge:
                 continue
             last_ns = max(segment.times_ns())
             first_ns = self.cameras["left" if cam == "left" else "right"].time_ns(copy.shown[-1])
-            inside = ticket.begin_ns <= first_ns
+            inside = ticket.begin_ns <= first_ns < self.ends_ns(ticket)
             self.ensure(
                 not inside or last_ns >= covered.mono_ns,
                 f"covered_until of {booking_id}/{cam} had passed segment {segment.name} before it was listed",
@@ -132,6 +135,8 @@ class Judge:
             self.ensure(same, f"slot {plan.index} of {booking_id} was published otherwise than it is on disk")
 
     def _merge(self, booking_id: str, stage: MergeStage) -> None:
+        if stage.status in ("succeeded", "failed"):
+            self.closed_ns.setdefault(booking_id, self.loop.now_ns)
         before = self._merged.get(booking_id)
         if before is not None and stage.status == "succeeded":
             fixed = (before.slots_total, before.frames_total) == (stage.slots_total, stage.frames_total)
@@ -173,7 +178,9 @@ class Judge:
     # --- the making ---
 
     def claim(self, cam: str, booking_id: str, frames: tuple[int, ...]) -> None:
-        """Frames have their lasting copy."""
+        """Frames have their lasting copy; what comes when all is over (the disk was full) is nobody's."""
+        if booking_id in self._final:
+            return
         self.claimed.setdefault((booking_id, cam), set()).update(frames)
 
     def plan(self, booking_id: str, plans: tuple[SlotPlan, ...]) -> None:
@@ -214,7 +221,7 @@ class Judge:
 
     def span(self, ticket: Ticket) -> tuple[int, int]:
         """The widest time a booking ever had, true."""
-        said = [booking for _, booking in ticket.history if booking is not None]
+        said = [booking for _, booking in ticket.history]
         begins = [_ns(self.wall, booking.from_) for booking in said]
         return min(begins), max(_ns(self.wall, booking.to) for booking in said)
 
@@ -250,6 +257,11 @@ class Judge:
     def ends_ns(self, ticket: Ticket) -> int:
         """True time at which a booking ends as it was said last."""
         return _ns(self.wall, ticket.last.to) if ticket.last is not None else ticket.end_ns
+
+    def changed_late(self, ticket: Ticket) -> bool:
+        """Whether it was changed when its film was closed, or about to be: that may have been refused."""
+        closed_ns = self.closed_ns.get(ticket.id)
+        return closed_ns is not None and ticket.history[-1][0] > closed_ns - LATE_NS
 
     def latest_on_disk(self, cam: CameraName, booking_id: str) -> int:
         """True time of the latest frame with a copy that is on the disk now."""
@@ -295,8 +307,7 @@ class Judge:
     def _long_cancelled(self, ticket: Ticket) -> bool:
         since = None
         for at_ns, said in ticket.history:
-            off = said is None or not said.wanted
-            since = (since if since is not None else at_ns) if off else None
+            since = (since if since is not None else at_ns) if not said.wanted else None
         patience_ns = self.settings.retention.cancelled_min * 60 * SECOND_NS
         return since is not None and self.loop.now_ns - since >= patience_ns - BUSY_NS - self.slack_ns
 

@@ -18,13 +18,17 @@ from edge_agent.core.agent import (
 )
 from edge_agent.core.errors import EffectFailed
 from edge_agent.core.settings import Settings
+from edge_agent.runtime.bus import Received
 from edge_agent.runtime.core import HostCore, Identity, Turn
+from edge_agent.runtime.desk import Desk, Outgoing
 from edge_agent.runtime.memory import must_last
+from edge_agent.sim.answered import Answered
 from edge_agent.sim.broker import Broker
 from edge_agent.sim.disk import Disk
 from edge_agent.sim.loop import MS_NS, Loop, Violation
 from schemas.agent import AgentAvailability
 from schemas.base import Message, validate
+from schemas.commands import Answer
 from schemas.health import Availability
 from schemas.registry import AGENT_AVAILABILITY, AVAILABILITY, BOOKING, find
 from schemas.topics import Address
@@ -48,6 +52,10 @@ class Drivers(Protocol):
 
     def killed(self) -> None:
         """The process is dead: what was under way happened or not."""
+        ...
+
+    def stirred(self) -> None:
+        """Effects wait for those under way to end."""
         ...
 
 
@@ -101,11 +109,12 @@ class Node:
         self._make_agent = agent
         self._make_drivers = drivers
         self._drivers: Drivers | None = None
+        self._desk: Desk | None = None
         self._lots = shared.loop.lots(f"node/{name}")
         self._seq = 0
         self._armed_ns: int | None = None
         self._reads: frozenset[str] = frozenset()
-        self._known: dict[Address[Any], bool] = {}
+        self._unkept: dict[Address[Any], Message | None] = {}
         self._knows_world = False
         self._window = (0, 0)
 
@@ -120,9 +129,11 @@ class Node:
         self._knows_world = False
         agent = self._make_agent()
         self._reads = frozenset(topic.key for topic in agent.subscribes)
-        self._known.clear()
+        self._unkept.clear()
         drivers = self._drivers = self._make_drivers()
         core = self.core = HostCore(agent, self._shared.settings, Identity(f"r{self.runs}", self.runs, "sim"))
+        answered = Answered(self._shared.disk, f"state/{self.name}/answered")
+        self._desk = Desk(self.name, "sim", answered, f"r{self.runs}")
         self._shared.loop.note(self.name, "started", self.runs)
         remembered = self._remembered()
         core.adopt_remembered(remembered)
@@ -177,6 +188,21 @@ class Node:
                 self._shared.disk.write(self._memory(address), message, durable=must_last(message))
         except EffectFailed:
             self._shared.loop.note(self.name, "cannot remember", address.path)
+            self._unkept[address] = message
+            if len(self._unkept) == 1:
+                self._retry_later(self.runs)
+            return
+        self._unkept.pop(address, None)
+
+    def _retry_later(self, run: int) -> None:
+        def retry() -> None:
+            if self.core is None or self.runs != run:
+                return
+            unkept, self._unkept = self._unkept, {}
+            for address, message in unkept.items():
+                self._remember(address, message)
+
+        self._shared.loop.after(SECOND_NS, retry)
 
     # --- the bus ---
 
@@ -220,6 +246,25 @@ class Node:
             self.core.disconnected()
             self._connect_later(self.runs)
 
+    # --- commands ---
+
+    def ask(self, address: Address[Any], command: Received) -> None:
+        """A command has come. Before the world is known it is lost here; the real host holds it back."""
+        core, desk = self.core, self._desk
+        if core is None or desk is None or not self._knows_world:
+            return
+        outcome = desk.receive(address, command, self._shared.clocks.stamp(0).wall)
+        if isinstance(outcome, Outgoing):
+            self._shared.broker.answer(self.name, outcome.answer)
+        elif outcome is not None:
+            self._feed(outcome)
+
+    def _reply(self, command_id: str, answer: Answer) -> None:
+        desk = self._desk
+        outgoing = desk.answer(command_id, answer, self._shared.clocks.stamp(0).wall) if desk else None
+        if outgoing is not None:
+            self._shared.broker.answer(self.name, outgoing.answer)
+
     # --- one event ---
 
     def _stamp(self) -> Stamp:
@@ -257,11 +302,16 @@ class Node:
             for address, message in turn.publish:
                 self._step()
                 self._shared.broker.publish(self.name, address, message)
+            for reply in turn.replies:
+                self._step()
+                self._reply(reply.command_id, reply.answer)
             for effect in turn.start:
                 self._step()
                 self._begin(effect, self.runs)
         except Killed:
             return
+        if core.waiting and self._drivers is not None:
+            self._drivers.stirred()
         self._arm(core)
 
     def _step(self) -> None:

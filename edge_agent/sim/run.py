@@ -60,8 +60,7 @@ def run(seed: int, hours: float, *, plant: "Plant | str | None" = None) -> Repor
     device = Device(loop, mood, _plant(plant))
     end_ns = round(hours * HOUR_NS)
     tickets = draw(loop.lots("bookings"), FIRST_NS, max(FIRST_NS + SECOND_NS, end_ns - 120 * SECOND_NS))
-    device.judge.tickets = {ticket.id: ticket for ticket in tickets}
-    device.bridge.plan(tickets)
+    device.club.plan(tickets)
     Faults(device, end_ns).plan()
     violation, fault = None, None
     try:
@@ -75,13 +74,13 @@ def run(seed: int, hours: float, *, plant: "Plant | str | None" = None) -> Repor
         fault = "".join(traceback.format_exception(cause)) if cause is not None else None
     except Exception as error:  # noqa: BLE001 - a view of an agent that raises: its fault, told with the seed
         violation, fault = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
-    states = [device.judge.state(ticket.id) or "none" for ticket in tickets]
+    states = [device.judge.state(ticket.id) or "none" for ticket in device.club.tickets.values()]
     return Report(
         seed=seed,
         hours=hours,
         virtual_s=loop.now_ns / SECOND_NS,
         steps=loop.steps,
-        bookings=len(tickets),
+        bookings=len(states),
         states={state: states.count(state) for state in sorted(set(states))},
         violation=violation,
         trace=loop.told() if violation else (),

@@ -36,6 +36,9 @@ class FakeDrivers:
         """See `Drivers`."""
         self.alive = False
 
+    def stirred(self) -> None:
+        """See `Drivers`."""
+
     def start(self, effect: Effect, finish: Finish) -> None:
         """See `Drivers`: wait, do, wait, tell."""
         before_ns, after_ns = self.latency_ns(effect)
