@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from cloud_bridge.keys import is_service_role
 from cloud_bridge.stores.base import Store, StoreError
 from cloud_bridge.stores.keeping import KeepingStore
 from cloud_bridge.stores.media import UserMediaStore
@@ -54,13 +55,14 @@ def open_keeping(settings: Settings) -> KeepingStore:
 
 
 def open_media(settings: Settings) -> UserMediaStore | None:
-    """Uploaded logos and intros; None where they are kept by somebody else.
+    """Uploaded logos and intros; None beside a project of which we have a device's key: it only reads them.
 
     Raises:
         StoreError: as `open_store`.
     """
     if settings.bookings.kind == "supabase":
-        return None
+        key = settings.bookings.key
+        return _supabase(settings, None) if key and is_service_role(key.get_secret_value()) else None
     return SqliteMediaStore(sqlite_path(settings))
 
 

@@ -25,6 +25,7 @@ from cloud_bridge.stores.base import (
 from cloud_bridge.stores.supabase_client import Limits, Project, Rpc
 from cloud_bridge.stores.supabase_device import DevicePart
 from cloud_bridge.stores.supabase_keeping import KeepingPart
+from cloud_bridge.stores.supabase_media import MediaPart
 from cloud_bridge.stores.supabase_messages import MessagePart
 from cloud_bridge.stores.supabase_part import NOTHING, NUMBER, YES_OR_NO, fields_of
 from cloud_bridge.stores.supabase_rows import polled
@@ -52,8 +53,8 @@ _PRINCIPAL = TypeAdapter(Principal | None)
 _ANYTHING: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 
-class SupabaseStore(DevicePart, MessagePart, KeepingPart):
-    """`Store`, `DeviceStore`, `MessageStore` and `KeepingStore` in one project, as far as the key allows.
+class SupabaseStore(DevicePart, MessagePart, KeepingPart, MediaPart):
+    """`Store` and the stores of device, messages, keeping and media in one project, as far as the key allows.
 
     A device key reads its own bookings and writes its own results; the service-role key does everything.
     """
