@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -130,3 +131,33 @@ def test_it_stays_until_it_is_told_to_end(config: Path) -> None:
         child.send_signal(signal.SIGTERM)
         assert child.wait(60) == 0
     assert film(config, "old").exists()
+
+
+def test_one_that_is_killed_is_made_good_by_the_next(config: Path) -> None:
+    root = config.parent / "device"
+    store = SqliteStore(sqlite_path(Settings(storage=Storage(root=str(root)))), LongAgo())
+    keys = [key_of(f"b{number:03}") for number in range(100)]
+    stamp = OLD.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    for key in keys:
+        path = root / "bucket" / key
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"film")
+        store.save_result(key.split("/")[3], "upload", uploaded(key.split("/")[3], verified_at=stamp))
+    store.close()
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge_agent", "keep", "run", "--config", str(config)],
+        stdout=subprocess.DEVNULL,
+    ) as child:
+        while (root / "bucket" / keys[10]).exists():  # the test's own timeout bounds it
+            assert child.poll() is None
+            time.sleep(0.002)
+        child.kill()
+    left = sum((root / "bucket" / key).exists() for key in keys)
+    code, said = ran(config, "run", "--json")
+    done = json.loads(said)
+    assert code == 0
+    # The one whose account was not written when it was killed was gone already.
+    assert left <= len([one for one in done["removed"] if one["key"] in keys]) <= left + 1
+    account = json.loads(ran(config, "account", "--limit", "1000", "--json")[1])["removed"]
+    assert sorted(one["key"] for one in account) == sorted([*keys, key_of("old")])
+    assert not any((root / "bucket" / key).exists() for key in keys)
