@@ -3,14 +3,15 @@
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from cloud_bridge.notify.post import Transports
 from cloud_bridge.notify.sender import Sender
 from cloud_bridge.notify.smtp import Mailer
 from cloud_bridge.notify.webhook import Poster
-from cloud_bridge.stores import NewBooking, SqliteStore
-from cloud_bridge.stores.messages import Told
+from cloud_bridge.stores import NewBooking, SqliteStore, Store
+from cloud_bridge.stores.device import DeviceStore
+from cloud_bridge.stores.messages import MessageStore, Told
 from cloud_bridge.stores.sqlite_device import DeviceRows
 from cloud_bridge.stores.sqlite_messages import SqliteMessages
 from edge_agent.core.effects import Notice, ResultRow
@@ -22,6 +23,13 @@ from tests.cloud_bridge.served import KEY, NOON, HandClock, minutes
 
 DEVICE = Device(id="court-1", org="club", timezone="Europe/Berlin")
 SECRET = "0123456789abcdef"
+
+
+class Closed(Protocol):
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Closed)
 
 
 @dataclass
@@ -38,12 +46,7 @@ class Club:
         self._open = ExitStack()
         self._open.enter_context(mail_server(self.box))
         self._open.enter_context(hook_server(self.hook))
-        path = self.folder / "store.sqlite"
-        self.store = SqliteStore(path, self.clock)
-        self.messages = SqliteMessages(path, DEVICE.id, DEVICE.org, self.clock)
-        self.rows = DeviceRows(path, self.clock, DEVICE)
-        for one in (self.store, self.messages, self.rows):
-            self._open.callback(one.close)
+        self.store, self.messages, self.rows = self.of(DEVICE.id), self.post(), self.device()
         self.settings = self.settled()
         self.sender = self.new_sender()
         return self
@@ -68,17 +71,33 @@ class Club:
 
     def new_sender(self) -> Sender:
         """Another sender over the same store."""
-        path = self.folder / "store.sqlite"
-        messages = SqliteMessages(path, DEVICE.id, DEVICE.org, self.clock)
-        store = SqliteStore(path, self.clock)
+        messages = self.post()
         transports = Transports(Mailer(self.settings.smtp, whole_s=5), Poster(whole_s=5))
-        sender = Sender(
-            self.settings, lambda _device: store, messages, transports, self.clock, watch_every_s=0
-        )
-        self._open.callback(messages.close)
-        self._open.callback(store.close)
+        sender = Sender(self.settings, self.of, messages, transports, self.clock, watch_every_s=0)
         self._open.callback(sender.close)
         return sender
+
+    # --- the store, as each has it ---
+
+    def of(self, device: str) -> Store:
+        """The rows of a device."""
+        return self._kept(SqliteStore(self.path, self.clock))
+
+    def post(self) -> MessageStore:
+        """What the sender has."""
+        return self._kept(SqliteMessages(self.path, DEVICE.id, DEVICE.org, self.clock))
+
+    def device(self, name: str = DEVICE.id) -> DeviceStore:
+        """What a device's bridge has."""
+        return self._kept(DeviceRows(self.path, self.clock, DEVICE))
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "store.sqlite"
+
+    def _kept(self, store: S) -> S:
+        self._open.callback(store.close)
+        return store
 
     def run(self, sender: Sender | None = None) -> None:
         """Rounds until everything that is due now was tried."""

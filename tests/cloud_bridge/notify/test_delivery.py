@@ -39,7 +39,7 @@ def test_everybody_in_the_booking_gets_the_film_once(club: Club, tmp_path: Path)
     assert len(set(links)) == 2
     shares = [club.store.share_of(link.rpartition("/")[2]) for link in links]
     assert share.share_id in {one.share_id for one in shares if one is not None}
-    assert {one.delivered_at for one in club.rows.poll(0).shares} == {utc_text(NOON)}
+    assert {one.delivered_at for one in club.store.poll(0).shares} == {utc_text(NOON)}
 
     film = tmp_path / "bucket" / KEY
     film.parent.mkdir(parents=True)
