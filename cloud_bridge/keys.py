@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import cast
 
 
 def is_service_role(key: str) -> bool:
@@ -12,7 +13,7 @@ def is_service_role(key: str) -> bool:
     if len(parts) != 3:
         return False
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        claims: object = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except ValueError:
         return False
-    return isinstance(claims, dict) and claims.get("role") == "service_role"
+    return isinstance(claims, dict) and cast("dict[str, object]", claims).get("role") == "service_role"

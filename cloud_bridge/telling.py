@@ -9,7 +9,7 @@ from cloud_bridge import notices
 from cloud_bridge.results import ALARMS, Standing, noted
 from cloud_bridge.state import State
 from edge_agent.core.agent import SECOND_NS, Stamp
-from edge_agent.core.effects import Notice
+from edge_agent.core.effects import Notice, NoticeEntry
 from edge_agent.core.settings import Settings
 from schemas.agent import AgentAvailability, Alarm
 from schemas.base import Message
@@ -84,9 +84,15 @@ def _stands(state: State, subject: str, alarm: Alarm, device: str) -> State:
 
 def _say(state: State, notice: Notice) -> State:
     out = state.out
-    if notice.id in out.told or any(notice.id == waiting.id for waiting in out.notices):
+    if notice.id in out.told or any(notice.id == waiting.id for waiting in _waiting(state)):
         return state
     return replace(state, out=replace(out, notices=(*out.notices, notice)))
+
+
+def _waiting(state: State) -> tuple[Notice, ...]:
+    """Notices on their way into the outbox."""
+    keeping = (entry.notice for entry in state.out.keeping if isinstance(entry, NoticeEntry))
+    return (*keeping, *state.out.notices)
 
 
 def _over(state: State, subject: str, stamp: Stamp) -> State:
@@ -94,7 +100,7 @@ def _over(state: State, subject: str, stamp: Stamp) -> State:
     told = state.out.standing.get(subject)
     doubtful = {key: at for key, at in state.doubtful.items() if key != subject}
     state = replace(state, doubtful=doubtful)
-    waiting = [one for one in state.out.notices if one.kind == "alarm" and one.subject == subject]
+    waiting = [one for one in _waiting(state) if one.kind == "alarm" and one.subject == subject]
     for one in (*waiting, *([told] if told is not None else [])):
         state = _say(state, notices.recovered(one, stamp.wall))
     return state
