@@ -205,11 +205,15 @@ class TestDevicesKey:
 
 
 class TestKeepersKey:
-    def test_it_deletes_the_clubs_films_and_nothing_else(self, filled: SeaweedFS) -> None:
+    def test_it_deletes_what_is_the_clubs_and_writes_its_logos_and_nothing_else(
+        self, filled: SeaweedFS
+    ) -> None:
         with closing(client(filled.target("keeper"))) as keeper:
-            for key in (LOGO, NEIGHBOURS[1]):
-                assert answer(partial(keeper.delete_object, Bucket=BUCKET, Key=key)) == 403
-            assert answer(lambda: keeper.put_object(Bucket=BUCKET, Key=OWN, Body=b"x")) == 403
+            assert answer(partial(keeper.delete_object, Bucket=BUCKET, Key=NEIGHBOURS[1])) == 403
+            for key in (OWN, NEIGHBOURS[1], "other/assets/0f0f"):
+                assert answer(partial(keeper.put_object, Bucket=BUCKET, Key=key, Body=b"x")) == 403
+            assert answer(lambda: keeper.put_object(Bucket=BUCKET, Key=LOGO, Body=b"x")) == 200
+            assert answer(lambda: keeper.delete_object(Bucket=BUCKET, Key=LOGO)) == 204
             assert answer(lambda: keeper.get_object(Bucket=BUCKET, Key=OWN)) == 200
             for key in (OWN, NEIGHBOURS[0]):
                 assert answer(partial(keeper.delete_object, Bucket=BUCKET, Key=key)) == 204
