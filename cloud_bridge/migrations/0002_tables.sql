@@ -94,7 +94,7 @@ create table if not exists public.results (
     booking_id ezrec.id not null,
     kind text not null check (kind ~ '^[a-z_]{1,40}$'),
     seq bigint not null default 0,
-    body jsonb not null check (jsonb_typeof(body) = 'object'),
+    body jsonb not null check (jsonb_typeof(body) = 'object' and octet_length(body::text) <= 1000000),
     stored_at timestamptz not null,
     primary key (device_id, booking_id, kind)
 );
@@ -220,7 +220,7 @@ create table if not exists public.notices (
     kind text not null,
     subject text not null,
     at timestamptz not null,
-    data jsonb not null default '{}',
+    data jsonb not null default '{}' check (jsonb_typeof(data) = 'object' and octet_length(data::text) <= 100000),
     created_at timestamptz not null default now(),
     expanded_at timestamptz,
     primary key (device_id, id)

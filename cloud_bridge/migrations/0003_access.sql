@@ -89,6 +89,16 @@ begin
     return p_device;
 end $$;
 
+-- Whether a booking is of the person who asks. With its owner's rights: a policy of `court_bookings` asks, and would ask
+-- itself without end.
+create or replace function ezrec.owns_booking(p_device text, p_booking_id text) returns boolean
+language sql stable security definer set search_path = '' as $$
+    select exists (
+        select from public.court_bookings b
+        where b.device_id = p_device and b.id = p_booking_id and b.owner = ezrec.me()
+    )
+$$;
+
 create or replace function ezrec.set_policy(
     p_table text, p_command text, p_role text, p_using text, p_check text default null
 ) returns void
@@ -147,8 +157,12 @@ begin
     -- Bookings: a user's own, on the courts of an organisation they belong to; an operator's organisation's.
     -- Deleting is cancelling (0004), so it needs what changing needs.
     perform ezrec.set_policy('court_bookings', 'select', 'authenticated', own || ' or ' || operator_device);
+    -- A cut lies where it likes and shows what was recorded there: a user makes one of a booking of their own alone, and
+    -- no manual recording, which is a button's.
     perform ezrec.set_policy(
-        'court_bookings', 'insert', 'authenticated', '(' || own || ' and ' || user_device || ') or ' || operator_device
+        'court_bookings', 'insert', 'authenticated',
+        '(' || own || ' and ' || user_device || ' and (kind = ''booked'' or (kind = ''cut'''
+        || ' and ezrec.owns_booking(device_id, cut_of)))) or ' || operator_device
     );
     perform ezrec.set_policy(
         'court_bookings', 'update', 'authenticated', '(' || own || ' and ' || user_device || ') or ' || operator_device

@@ -188,16 +188,18 @@ for each row execute function ezrec.people_written();
 create or replace function ezrec.share_written() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-    if tg_op = 'INSERT' then
-        new.changed := ezrec.next_change(new.device_id);
-    elsif (new.share_id, new.device_id, new.booking_id) is distinct from (old.share_id, old.device_id, old.booking_id) then
-        raise exception 'whose share this is cannot be changed' using errcode = 'PT409';
-    elsif (new.expires_at, new.revoked_at, new.delivered_at) is distinct from
-        (old.expires_at, old.revoked_at, old.delivered_at) then
-        new.changed := ezrec.next_change(new.device_id);
-    else
+    if tg_op = 'UPDATE' then
+        if (new.share_id, new.device_id, new.booking_id) is distinct from (old.share_id, old.device_id, old.booking_id) then
+            raise exception 'whose share this is cannot be changed' using errcode = 'PT409';
+        end if;
+        new.revoked_at := coalesce(old.revoked_at, new.revoked_at);  -- ended is ended, since the first time
         new.changed := old.changed;
+        if (new.expires_at, new.revoked_at, new.delivered_at) is not distinct from
+            (old.expires_at, old.revoked_at, old.delivered_at) then
+            return new;
+        end if;
     end if;
+    new.changed := ezrec.next_change(new.device_id);
     return new;
 end $$;
 create or replace trigger share_written before insert or update on public.shares

@@ -141,6 +141,11 @@ begin
         (old.sha256, old.place, old.size, old.opacity) then
         return null;
     end if;
+    -- All rows before the first number: who changes one of them has its row and then asks for a number.
+    perform from public.court_bookings b
+    where b.status = 'confirmed' and b.starts_at > ezrec.now()
+        and case v_row.whose when 'user' then b.owner = v_row.who else b.org_id = v_row.who end
+    order by b.device_id, b.id for update;
     update public.court_bookings set touched = touched + 1
     where status = 'confirmed' and starts_at > ezrec.now()
         and case v_row.whose when 'user' then owner = v_row.who else org_id = v_row.who end;

@@ -2,13 +2,23 @@
 
 -- --- rows as the dataclasses ---
 
+-- A booking wears what its owner and its organisation uploaded, as far as the caller may see that.
 create or replace function ezrec.stored_booking(p_row public.court_bookings) returns jsonb
 language sql stable set search_path = '' as $$
     select jsonb_build_object(
         'id', p_row.id, 'kind', p_row.kind, 'start', ezrec.utc(p_row.starts_at), 'end', ezrec.utc(p_row.ends_at),
         'status', p_row.status, 'record', p_row.record, 'audience', p_row.audience, 'layout', p_row.layout,
         'deliver', to_jsonb(p_row.deliver), 'owner', p_row.owner, 'of', p_row.cut_of, 'changed', p_row.changed,
-        'created_at', ezrec.utc(p_row.created_at)
+        'created_at', ezrec.utc(p_row.created_at),
+        'dressing', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'of', m.whose, 'slot', m.slot, 'sha256', m.sha256, 'bytes', m.bytes,
+                'place', coalesce(m.place, 'bottom_right'), 'size', coalesce(m.size, 16.0),
+                'opacity', coalesce(m.opacity, 1.0)
+            ) order by m.whose, m.slot), '[]')
+            from public.user_media m
+            where (m.whose = 'organisation' and m.who = p_row.org_id) or (m.whose = 'user' and m.who = p_row.owner)
+        )
     )
 $$;
 
@@ -92,13 +102,11 @@ declare
     v_limit constant integer := least(greatest(coalesce(p_limit, 500), 1), 500);
     v_newest bigint;
     v_since bigint;
-    v_org text;
     v_answer jsonb;
 begin
     select c.changed into v_newest from public.device_changes c where c.device_id = v_device;
     v_newest := coalesce(v_newest, 0);
     v_since := case when p_cursor between 0 and v_newest then p_cursor else 0 end;
-    select d.org_id into v_org from public.devices d where d.id = v_device;
     with news as (
         select b.changed, 'booking' as what, b.id::text as id from public.court_bookings b
         where b.device_id = v_device and b.changed > v_since
@@ -111,11 +119,6 @@ begin
         order by 1 limit v_limit + 1
     ), page as (
         select * from news order by changed limit v_limit
-    ), media as (
-        select m.whose, m.who, jsonb_build_object(
-            'of', m.whose, 'slot', m.slot, 'sha256', m.sha256, 'bytes', m.bytes,
-            'place', coalesce(m.place, 'bottom_right'), 'size', coalesce(m.size, 16.0), 'opacity', coalesce(m.opacity, 1.0)
-        ) as worn from public.user_media m
     )
     select jsonb_build_object(
         'cursor', case when (select count(*) from news) > v_limit then (select max(changed) from page) else v_newest end,
@@ -124,10 +127,7 @@ begin
         'automatic', (select d.automatic from public.devices d where d.id = v_device),
         'unreadable', '[]'::jsonb,
         'rows', (
-            select coalesce(jsonb_agg(ezrec.stored_booking(b) || jsonb_build_object('dressing', coalesce((
-                select jsonb_agg(m.worn) from media m
-                where (m.whose = 'organisation' and m.who = v_org) or (m.whose = 'user' and m.who = b.owner)
-            ), '[]')) order by b.changed), '[]')
+            select coalesce(jsonb_agg(ezrec.stored_booking(b) order by b.changed), '[]')
             from page join public.court_bookings b on b.device_id = v_device and b.id = page.id
             where page.what = 'booking'
         ),

@@ -107,6 +107,9 @@ begin
     if v_row.state <> 'sent' then
         update public.notifications set state = 'sent', done_at = ezrec.now(), why = null where id = p_message_id;
         if v_row.data -> 'share' = 'true' then
+            -- All rows before the first number of the counter, as everybody takes them.
+            perform from public.shares s
+            where s.device_id = v_row.device_id and s.booking_id = v_row.subject order by s.n for update;
             update public.shares s set delivered_at = coalesce((
                 select min(o.delivered_at) from public.shares o
                 where o.device_id = v_row.device_id and o.booking_id = v_row.subject

@@ -115,6 +115,10 @@ begin
     from jsonb_array_elements(p_removals) r
     on conflict (device_id, booking_id, key, verified_at) do nothing;
     get diagnostics v_new = row_count;
+    perform from public.shares s
+    where (s.device_id, s.booking_id) in (
+        select r ->> 'device', r ->> 'booking_id' from jsonb_array_elements(p_removals) r
+    ) order by s.n for update;
     update public.shares s set revoked_at = ezrec.now()
     where s.revoked_at is null and s.expires_at > ezrec.now() and exists (
         select from jsonb_array_elements(p_removals) r

@@ -1,25 +1,5 @@
 -- Functions of cloud_bridge.stores.media.UserMediaStore, for the API in the cloud and the keeper (service_role).
 
--- A booking wears what its owner and its organisation uploaded, as far as the caller may see that.
-create or replace function ezrec.stored_booking(p_row public.court_bookings) returns jsonb
-language sql stable set search_path = '' as $$
-    select jsonb_build_object(
-        'id', p_row.id, 'kind', p_row.kind, 'start', ezrec.utc(p_row.starts_at), 'end', ezrec.utc(p_row.ends_at),
-        'status', p_row.status, 'record', p_row.record, 'audience', p_row.audience, 'layout', p_row.layout,
-        'deliver', to_jsonb(p_row.deliver), 'owner', p_row.owner, 'of', p_row.cut_of, 'changed', p_row.changed,
-        'created_at', ezrec.utc(p_row.created_at),
-        'dressing', (
-            select coalesce(jsonb_agg(jsonb_build_object(
-                'of', m.whose, 'slot', m.slot, 'sha256', m.sha256, 'bytes', m.bytes,
-                'place', coalesce(m.place, 'bottom_right'), 'size', coalesce(m.size, 16.0),
-                'opacity', coalesce(m.opacity, 1.0)
-            ) order by m.whose, m.slot), '[]')
-            from public.user_media m
-            where (m.whose = 'organisation' and m.who = p_row.org_id) or (m.whose = 'user' and m.who = p_row.owner)
-        )
-    )
-$$;
-
 create or replace function ezrec.media_row(p_row public.user_media) returns jsonb
 language sql stable set search_path = '' as $$
     select jsonb_build_object(

@@ -125,7 +125,7 @@ ROWS: dict[str, Rows] = {
     "court_bookings": Rows(
         {k: {"device_id": DEVICES[k], "id": k} for k in DEVICES},
         {
-            k: {"device_id": DEVICES[k], "id": f"{k}y", "kind": "cut", "owner": OWNERS[k], **TIMES}
+            k: {"device_id": DEVICES[k], "id": f"{k}y", "kind": "booked", "owner": OWNERS[k], **TIMES}
             for k in DEVICES
         },
         {"*": "record = 'no'"},
@@ -202,7 +202,7 @@ ROWS: dict[str, Rows] = {
                 "camera_id": DEVICES[k],
                 "id": f"{k}y",
                 "user_id": OWNERS[k] or "olga",
-                "kind": "cut",
+                "kind": "booked",
                 "start_time": "2026-03-02T12:00:00Z",
                 "end_time": "2026-03-02T13:00:00Z",
             }

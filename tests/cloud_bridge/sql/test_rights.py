@@ -195,7 +195,8 @@ def test_our_functions_run_with_the_callers_rights_and_a_fixed_path(rows: Connec
     ).fetchall()
     assert [row["proname"] for row in found if 'search_path=""' not in (row["proconfig"] or [])] == []
     definers = {row["proname"] for row in found if row["prosecdef"] and not row["is_trigger"]}
-    assert definers == {"org_ids", "device_ids", "device", "device_org", "next_change", "show_upload"}
+    helpers = {"org_ids", "device_ids", "owns_booking", "device", "device_org"}
+    assert definers == helpers | {"next_change", "show_upload"}
     assert [row["proname"] for row in found if row["prosecdef"] and row["nspname"] == "public"] == []
 
 

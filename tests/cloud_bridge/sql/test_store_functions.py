@@ -37,6 +37,7 @@ def test_a_booking_comes_back_whole(ask: Any) -> None:
         "of": None,
         "changed": 1,
         "created_at": row["stored"]["created_at"],
+        "dressing": [],
     }
     assert (row["title"], row["contacts"], row["cancelled_at"]) == ("Anna & Ben", ["anna@example.org"], None)
     assert ask("booking", **DEVICE, booking_id="a") == row
