@@ -17,7 +17,7 @@ from cloud_bridge.keeper import Keeper, Rounds, kept_bucket
 from cloud_bridge.objects.client import BucketError as KeptBucketError
 from cloud_bridge.outbox import Outbox
 from cloud_bridge.stores.base import StoreError
-from cloud_bridge.stores.opening import open_hints, open_keeping, open_store
+from cloud_bridge.stores.opening import open_hints, open_keeping, open_media, open_store
 from cloud_bridge.stores.sqlite import sqlite_path
 from cloud_bridge.stores.sqlite_audit import SqliteAudit
 from cloud_bridge.stores.sqlite_claims import SqliteClaims
@@ -160,6 +160,7 @@ def run_api(settings: Settings) -> int:
     try:
         store, people, audit = open_store(settings), SqlitePeople(path), SqliteAudit(path)
         claims = SqliteClaims(path)
+        uploads = open_media(settings)
     except StoreError as error:
         log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
@@ -168,7 +169,7 @@ def run_api(settings: Settings) -> int:
     except OSError as error:
         log.warning("the device is known by its rows alone: its broker's password cannot be read (%s)", error)
         live = None
-    serve(settings, store, people, audit, live, claims=claims)
+    serve(settings, store, people, audit, live, uploads, claims)
     return 0
 
 
@@ -179,14 +180,15 @@ def run_keeper(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
-        store, bucket = open_keeping(settings), kept_bucket(settings)
+        store, bucket, media = open_keeping(settings), kept_bucket(settings), open_media(settings)
     except (StoreError, KeptBucketError) as error:
         log.error("keeper cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
     log.info("the keeper looks after bucket %s", settings.store.bucket)
-    Rounds(Keeper(store, bucket, settings)).run(stop)
-    store.close()
-    bucket.close()
+    Rounds(Keeper(store, bucket, settings, media=media)).run(stop)
+    for one in (store, bucket, media):
+        if one is not None:
+            one.close()
     return 0
 
 
