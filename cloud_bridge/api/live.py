@@ -77,7 +77,7 @@ class LiveDevice:
 
 def cameras(live: Live | None) -> Mapping[str, CameraStatus]:
     """The cameras' states, by name."""
-    topics = live.topics() if live is not None else {}
+    topics: Mapping[Address[Any], Message] = live.topics() if live is not None else {}
     return {
         address["cam"]: message
         for address, message in topics.items()
@@ -87,7 +87,7 @@ def cameras(live: Live | None) -> Mapping[str, CameraStatus]:
 
 def alarms(live: Live | None) -> Mapping[tuple[str, str], Alarm] | None:
     """The standing alarms by agent and id; None when the device is not heard here."""
-    topics = live.topics() if live is not None else {}
+    topics: Mapping[Address[Any], Message] = live.topics() if live is not None else {}
     if not topics:
         return None
     return {

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from cloud_bridge.passwords import Busy
 from cloud_bridge.stores.base import Missing, Stale, StoreError
 
 MEDIA_TYPE = "application/problem+json"
@@ -62,6 +63,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StoreError, _store)
+    app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -100,6 +102,10 @@ def store_problem(error: StoreError) -> Response:
         text = _TROUBLE.get(status, _BROKEN)
     more = {"other": other} if (other := getattr(error, "other", None)) else {}
     return problem(status, text, {"Retry-After": "2"} if status == 503 else None, **more)
+
+
+def _busy(_request: Request, _error: Exception) -> Response:
+    return problem(503, "too many are logging in just now: try again in a moment", {"Retry-After": "2"})
 
 
 def _bug(_request: Request, _error: Exception) -> Response:
