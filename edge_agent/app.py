@@ -26,8 +26,6 @@ from edge_agent import VERSION
 from edge_agent.agents import camera, health, merger, processor, uploader
 from edge_agent.core.agent import Agent
 from edge_agent.core.settings import Settings
-from edge_agent.drivers.camera_effects import CameraEffects
-from edge_agent.drivers.film_effects import ProcessorDrivers
 from edge_agent.drivers.health_effects import HealthDrivers
 from edge_agent.drivers.objects import StoreError as BucketError
 from edge_agent.drivers.plans import MergerDrivers
@@ -56,8 +54,17 @@ def agent_names(settings: Settings) -> tuple[str, ...]:
 def _camera(settings: Settings, cam: str) -> tuple[Agent[Any, Any], Drivers]:
     if cam not in settings.camera_names():
         raise NoSuchAgent(f"camera_{cam}: the settings name {', '.join(settings.camera_names())}")
+    # NumPy and PyAV are 35 MB of memory: only who works with pictures pays for them.
+    from edge_agent.drivers.camera_effects import CameraEffects  # noqa: PLC0415
+
     name = settings.camera_of(cam).name
     return camera.agent(settings, name), CameraEffects(settings, name, read_boot_id(), log.info)
+
+
+def _processor(settings: Settings) -> tuple[Agent[Any, Any], Drivers]:
+    from edge_agent.drivers.film_effects import ProcessorDrivers  # noqa: PLC0415 - as for a camera
+
+    return processor.agent(settings), ProcessorDrivers(Path(settings.storage.root))
 
 
 def _bridge(settings: Settings) -> tuple[Agent[Any, Any], Drivers]:
@@ -81,7 +88,7 @@ def build(name: str, settings: Settings) -> tuple[Agent[Any, Any], Drivers]:
     root = Path(settings.storage.root)
     makers: dict[str, Callable[[], tuple[Agent[Any, Any], Drivers]]] = {
         "merger": lambda: (merger.agent(settings), MergerDrivers(root)),
-        "processor": lambda: (processor.agent(settings), ProcessorDrivers(root)),
+        "processor": lambda: _processor(settings),
         "uploader": lambda: (uploader.agent(settings), uploader_drivers(settings)),
         "health": lambda: (health.agent(settings), HealthDrivers(settings)),
         "bridge": lambda: _bridge(settings),
