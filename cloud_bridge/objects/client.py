@@ -103,6 +103,9 @@ def mapped(what: str) -> Generator[None]:
         raise BucketError("missing", f"{what}: not a name a bucket or a key can have") from error
     except BotoCoreError as error:
         raise BucketError("transient", f"{what}: no answer ({type(error).__name__})") from error
+    except RecursionError:  # botocore looks for the bucket's region by the very request that was redirected
+        text = f"{what}: redirected without end: check store.endpoint and store.region"
+        raise BucketError("refused", text) from None
 
 
 def _of_answer(answer: dict[str, Any], what: str) -> BucketError:

@@ -184,6 +184,10 @@ class S3Store:
             yield
         except (BotoCoreError, ClientError) as error:
             raise as_store_error(error, self._target, key) from error
+        except RecursionError:  # botocore looks for the region by the very request that was redirected
+            where = f"bucket {self._target.bucket} at {self._target.endpoint or 'AWS'}"
+            text = f"redirected without end: check store.endpoint and store.region ({where})"
+            raise StoreError("denied", text) from None
 
 
 def _client(target: S3Target, connections: int) -> S3Client:
