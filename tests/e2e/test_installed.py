@@ -200,7 +200,8 @@ def test_every_service_killed_in_a_booking_comes_back_and_there_is_one_film(inst
 
 def test_a_hung_agent_is_replaced_by_the_watchdog(installed: Machine) -> None:
     pid = installed.show("ezrec-agent@merger", "MainPID")
-    installed.run("kill", "-STOP", pid)
+    stopped = installed.run("systemctl", "kill", "-s", "STOP", "ezrec-agent@merger.service")
+    assert stopped.returncode == 0
     installed.until(
         lambda: (
             installed.show("ezrec-agent@merger", "MainPID") not in (pid, "0")
@@ -246,7 +247,13 @@ def test_installing_again_changes_nothing_and_uninstalling_keeps_what_matters(in
     again = installed.run(PROGRAM, "install", "--no-start")
     assert again.returncode == 0
     done = [line for line in again.stderr.splitlines() if line.startswith("do ")]
-    assert [line.split(":")[0].split(maxsplit=1)[1] for line in done] == ["units read", "folders and ring"]
+    assert [line.split(":")[0].split(maxsplit=1)[1] for line in done] == [
+        "systemd knows the units",
+        "folders and ring",
+    ]
+    kept = [installed.root / f"var/lib/ezrec/{name}/kept" for name in ("recordings", "bucket", "cloud")]
+    for path in kept:
+        path.write_text("a film", encoding="ascii")
     films = sorted((installed.root / "var/lib/ezrec/bucket").rglob("film.mp4"))
     ezrec(installed, "uninstall")
     assert (
@@ -256,4 +263,4 @@ def test_installing_again_changes_nothing_and_uninstalling_keeps_what_matters(in
     assert (installed.root / "etc/ezrec/ezrec.toml").read_text() == settings
     assert {p.name: p.read_text() for p in (installed.root / "etc/ezrec/secrets").iterdir()} == secrets
     assert sorted((installed.root / "var/lib/ezrec/bucket").rglob("film.mp4")) == films
-    assert films
+    assert [path.read_text(encoding="ascii") for path in kept] == ["a film"] * 3

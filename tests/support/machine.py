@@ -5,6 +5,7 @@ processes, users, mounts and systemd; it shares the network of the host (package
 port in it must be a free one. What cannot be seen in here: limits of memory, weights of CPU and disk.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -74,8 +75,7 @@ class Machine:
         """As when somebody pulls the plug and puts it back: everything in it is killed at once."""
         if self._spawned is None:
             raise AssertionError("not booted")
-        self._spawned.send_signal(signal.SIGKILL)
-        self._spawned.wait(30)
+        self._pull_the_plug()
         self.boot()
 
     def power_off(self) -> None:
@@ -86,6 +86,13 @@ class Machine:
         try:
             self._spawned.wait(60)
         except subprocess.TimeoutExpired:
+            self._pull_the_plug()
+
+    def _pull_the_plug(self) -> None:
+        """The container's first process is not nspawn's to take along: with it all in it end at once."""
+        if self._spawned is not None:
+            with contextlib.suppress(LookupError, OSError):
+                os.kill(self._leader(), signal.SIGKILL)
             self._spawned.kill()
             self._spawned.wait(30)
 
