@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from cloud_bridge.api.access import access, reach
 from cloud_bridge.api.context import context, principal
-from cloud_bridge.api.feed import Listener, TooMany
+from cloud_bridge.api.feed import END, Listener, TooMany
 from cloud_bridge.api.gate import GuardedRoute
 from cloud_bridge.api.problems import Problem
 
@@ -55,5 +55,7 @@ async def _stream(stack: ExitStack, listener: Listener) -> AsyncGenerator[str]:
             except TimeoutError:
                 yield ": still here\n\n"
                 continue
+            if change is END:
+                return
             number += 1
             yield change.text(number)

@@ -32,6 +32,10 @@ class Change:
         return f"id: {number}\nevent: {self.kind}\ndata: {json.dumps(self.data)}\n\n"
 
 
+END = Change("end", {})
+"""The last of a stream; it is not sent."""
+
+
 @dataclass(frozen=True)
 class Listener:
     """Somebody who listens. ``owner`` None: sees everybody's; ``nothing``: sees nothing at all."""
@@ -40,6 +44,7 @@ class Listener:
     owner: str | None
     nothing: bool
     queue: "asyncio.Queue[Change]"
+    loop: asyncio.AbstractEventLoop
 
     def sees(self, change: Change) -> bool:
         """Whether a change is for them."""
@@ -47,7 +52,7 @@ class Listener:
 
 
 class Feed:
-    """Hands changes to listeners. All of it is called in the event loop's thread."""
+    """Hands changes to listeners. All but `close` is called in the event loop's thread."""
 
     def __init__(self) -> None:
         self._listeners: dict[int, Listener] = {}
@@ -74,6 +79,11 @@ class Feed:
             self._greeted.add(number)
             self._listeners[number].queue.put_nowait(Change("ready", {}))
 
+    def close(self) -> None:
+        """End all streams: this process is about to. From any thread, also from a signal's handler."""
+        for listener in tuple(self._listeners.values()):
+            listener.loop.call_soon_threadsafe(listener.queue.put_nowait, END)
+
     @contextmanager
     def listen(self, user: str, owner: str | None, *, nothing: bool) -> Generator[Listener]:
         """Listen for as long as the context lasts.
@@ -84,7 +94,10 @@ class Feed:
         mine = sum(1 for one in self._listeners.values() if one.user == user)
         if len(self._listeners) >= MOST_LISTENERS or mine >= MOST_OF_ONE:
             raise TooMany
-        number, listener = next(self._numbers), Listener(user, owner, nothing, asyncio.Queue())
+        number, listener = (
+            next(self._numbers),
+            Listener(user, owner, nothing, asyncio.Queue(), asyncio.get_running_loop()),
+        )
         self._listeners[number] = listener
         try:
             yield listener

@@ -185,6 +185,7 @@ def _form(
 
 
 def _mine(request: Request, name: str, status: int = 200, **values: object) -> Response:
-    answer = page(name, status, csrf=asking(request).csrf, **values)
+    asker = asking(request)
+    answer = page(name, status, csrf=asker.csrf, user=asker.principal.user, **values)
     answer.headers.update(SAME_ORIGIN)
     return answer

@@ -3,12 +3,13 @@
 import logging
 import signal
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from cloud_bridge.api.app import create_app
-from cloud_bridge.api.context import Beside
+from cloud_bridge.api.context import Beside, Context
 from cloud_bridge.api.live import Live
 from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
@@ -18,6 +19,19 @@ from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
 
 GRACE_S = 5
+
+
+class Server(uvicorn.Server):
+    """A server whose endless answers end with it."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        """See `uvicorn.Server`."""
+        super().__init__(config)
+        self._context = cast("Context", app.state.context)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._context.feed.close()
+        super().handle_exit(sig, frame)
 
 
 def serve(
@@ -39,7 +53,7 @@ def serve(
     """
     app = create_app(settings, store, beside=Beside(people, audit, live, uploads, claims))
     api = settings.api
-    server = uvicorn.Server(config_of(app, api.host, api.port, api.trusted_proxies))
+    server = Server(config_of(app, api.host, api.port, api.trusted_proxies), app)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import threading
+from http.client import HTTPConnection
 from pathlib import Path
 
 from cloud_bridge.stores import NewBooking, SqliteStore
@@ -36,6 +37,7 @@ def once_up(url: str, child: "subprocess.Popen[str]") -> Answer:
 def test_the_process_serves_keeps_links_to_itself_and_ends_when_asked(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.sqlite")
     store.create_booking(NewBooking("match", "booked", NOON, NOON + minutes(60)))
+    key = store.make_token("user", "uma")
     _, token = store.issue_link("match", NOON + minutes(60 * 24 * 36_500))
     port = free_port()
     base = f"http://127.0.0.1:{port}"
@@ -45,9 +47,18 @@ def test_the_process_serves_keeps_links_to_itself_and_ends_when_asked(tmp_path: 
         assert once_up(f"{base}/healthz", child).status == 200
         assert fetch(f"{base}/s/{token}").status == 200
         assert fetch(f"{base}/s/{token}/video").status == 409
+        listening = HTTPConnection("127.0.0.1", port, timeout=30)
+        listening.request("GET", "/api/v1/events", headers={"Authorization": f"Bearer {key}"})
+        stream = listening.getresponse()
+        assert stream.readline() == b"retry: 3000\n"
         child.send_signal(signal.SIGTERM)
+        assert b"event" not in stream.read().replace(b"event: ready", b""), (
+            "the stream ends, and says no more"
+        )
+        listening.close()
         _, errors = child.communicate(timeout=30)
         assert child.returncode == 0, errors
     assert token not in errors
+    assert key not in errors
     assert "Traceback" not in errors
     store.close()
