@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Condition
 
 from cloud_bridge.stores.messages import Channel, ClaimedMessage
@@ -12,29 +13,37 @@ DEPTH = 20
 """Messages of one destination that may wait here: more would be others' room."""
 
 
+@dataclass(frozen=True)
+class Held:
+    """A claimed message; ``since_s``: `time.monotonic` before it was claimed."""
+
+    claimed: ClaimedMessage
+    since_s: float
+
+
 class Lanes:
     """Threads that send. A destination that hangs holds one thread, and its own messages."""
 
-    def __init__(self, send: Callable[[ClaimedMessage], None]) -> None:
+    def __init__(self, send: Callable[[Held], None]) -> None:
         """``send`` is called in a thread of ours and must not raise."""
         self._send = send
-        self._waiting: dict[tuple[Channel, str], deque[ClaimedMessage]] = {}
+        self._waiting: dict[tuple[Channel, str], deque[Held]] = {}
         self._busy: set[tuple[Channel, str]] = set()
         self._closing = False
         self._changed = Condition()
         self._pools = {channel: ThreadPoolExecutor(width, channel) for channel, width in WIDTHS.items()}
 
-    def put(self, claimed: ClaimedMessage) -> bool:
+    def put(self, held: Held) -> bool:
         """Send when those before it to the same recipient are done; False: too many of them wait already."""
-        message = claimed.message
+        message = held.claimed.message
         to = (message.channel, message.recipient)
         with self._changed:
             if to in self._waiting:
                 room = len(self._waiting[to]) < DEPTH
                 if room:
-                    self._waiting[to].append(claimed)
+                    self._waiting[to].append(held)
                 return room
-            self._waiting[to] = deque((claimed,))
+            self._waiting[to] = deque((held,))
         self._pools[message.channel].submit(self._work, to)
         return True
 
@@ -49,7 +58,7 @@ class Lanes:
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting, timeout_s)
 
-    def close(self, patience_s: float) -> tuple[ClaimedMessage, ...]:
+    def close(self, patience_s: float) -> tuple[Held, ...]:
         """Begin nothing more and wait a little for what is being sent; those that had not begun."""
         with self._changed:
             self._closing = True

@@ -25,14 +25,14 @@ from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock
 from schemas.base import utc_text
 
-LEASE_S = 150.0
-TRY_S = 90.0
+LEASE_S = 240.0
+TRY_S = 150.0
 """Longest a try takes, with what is around it: one is not begun when less of the lease is left."""
 FILM_PATIENCE = timedelta(hours=48)
 TROUBLE_PATIENCE = timedelta(hours=6)
 FIRST_NS = 15 * SECOND_NS
-FILM_CEILING_NS = 30 * 60 * SECOND_NS
-TROUBLE_CEILING_NS = 5 * 60 * SECOND_NS
+CEILING_NS = 5 * 60 * SECOND_NS
+LATE_CEILING_NS = 30 * 60 * SECOND_NS
 PUT_OFF = timedelta(seconds=5)
 BLOCKED_S = 10.0
 """How long the other messages of a blocked way are put off without a try."""
@@ -185,7 +185,7 @@ class Post:
         begun = datetime.fromisoformat(claimed.message.not_before)
         if now - begun >= (FILM_PATIENCE if film else TROUBLE_PATIENCE):
             return None
-        ceiling = FILM_CEILING_NS if film else TROUBLE_CEILING_NS
+        ceiling = CEILING_NS if now - begun < TROUBLE_PATIENCE else LATE_CEILING_NS
         wait_ns = delay_ns(claimed.attempt, claimed.id, first_ns=FIRST_NS, ceiling_ns=ceiling)
         return utc_text(now + timedelta(microseconds=wait_ns // 1000))
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from threading import Event
 
-from cloud_bridge.notify.lanes import Lanes
+from cloud_bridge.notify.lanes import Held, Lanes
 from cloud_bridge.notify.post import LEASE_S, MEMORY, Post, Transports
 from cloud_bridge.notify.spread import Round, spread
 from cloud_bridge.notify.watch import SILENT, judge
 from cloud_bridge.notify.ways import Ways
 from cloud_bridge.stores.base import Store, StoreError
-from cloud_bridge.stores.messages import ClaimedMessage, DeviceSeen, MessageStore
+from cloud_bridge.stores.messages import DeviceSeen, MessageStore, OpenNotice
 from edge_agent.core.settings import Settings
 from edge_agent.runtime.clock import Clock, SystemClock
 from schemas.base import utc_text
@@ -53,8 +53,8 @@ class Sender:
         self._messages = messages
         self._clock = clock or SystemClock()
         self._post = Post(settings, messages, Ways(stores, settings, self._clock), transports, self._clock)
-        self._claimed_s: dict[str, float] = {}
         self._lanes = Lanes(self._send)
+        self._odd: set[str] = set()
         self._watch = Watch(messages, watch_every_s)
 
     def run(self, stop: Event, every_s: float) -> None:
@@ -87,17 +87,34 @@ class Sender:
 
     def close(self) -> None:
         """What is being sent may end first; the rest is given back."""
-        for claimed in self._lanes.close(CLOSING_S):
-            self._post.put_off(claimed)
+        for held in self._lanes.close(CLOSING_S):
+            self._post.put_off(held.claimed)
 
     def _expand(self) -> None:
         for notice in self._messages.open_notices(BATCH):
-            now = self._clock.wall()
-            told = self._messages.told(notice.device, notice.notice.subject, utc_text(now - MEMORY))
-            given = Round(now, self._messages.recipients(notice.device), told)
-            made = spread(notice, given, self._settings)
-            self._messages.expand(notice.notice.id, made)
-            log.info("%s: %d messages", notice.notice.kind, len(made))
+            if notice.notice.id in self._odd:
+                continue
+            try:
+                self._expand_one(notice)
+            except StoreError as error:
+                if error.kind in ("transient", "full"):
+                    raise
+                self._leave(notice, error)
+            except Exception as error:  # noqa: BLE001 - one notice must not keep all others from being told
+                self._leave(notice, error)
+
+    def _expand_one(self, notice: OpenNotice) -> None:
+        now = self._clock.wall()
+        told = self._messages.told(notice.device, notice.notice.subject, utc_text(now - MEMORY))
+        given = Round(now, self._messages.recipients(notice.device), told)
+        made = spread(notice, given, self._settings)
+        self._messages.expand(notice.notice.id, made)
+        log.info("%s: %d messages", notice.notice.kind, len(made))
+
+    def _leave(self, notice: OpenNotice, error: Exception) -> None:
+        """It stays open for a later version of this software; said once."""
+        self._odd.add(notice.notice.id)
+        log.error("notice %s cannot be told: %s", notice.notice.id, error, exc_info=error)
 
     def _take(self) -> None:
         room = ROOM - self._lanes.load
@@ -105,13 +122,11 @@ class Sender:
             return
         claimed_s = time.monotonic()
         for claimed in self._messages.claim(self._post.name, LEASE_S, min(BATCH, room)):
-            self._claimed_s[claimed.id] = claimed_s
-            if not self._lanes.put(claimed):
-                del self._claimed_s[claimed.id]
+            if not self._lanes.put(Held(claimed, claimed_s)):
                 self._post.put_off(claimed)
 
-    def _send(self, claimed: ClaimedMessage) -> None:
-        self._post.send(claimed, self._claimed_s.pop(claimed.id))
+    def _send(self, held: Held) -> None:
+        self._post.send(held.claimed, held.since_s)
 
 
 class Watch:

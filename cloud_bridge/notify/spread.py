@@ -19,6 +19,8 @@ TROUBLE = (
     "alarm", "recovered", "preflight_failed", "film_partial", "film_missed", "silent", "back",
 )  # fmt: skip
 WITH_LINK = ("film_ready", "film_partial")
+MOST_CONTACTS = 50
+"""Of one booking: more is no match, but somebody who found a way to send mails to anybody."""
 CALM = timedelta(minutes=30)
 """A cause that comes and goes is told of once in that time."""
 
@@ -71,7 +73,8 @@ def _film(notice: OpenNotice, given: Round, settings: Settings) -> Iterable[NewM
     if notice.record == "no":
         return
     kind = notice.notice.kind
-    contacts = dict.fromkeys(plain_address(contact) or contact.strip() for contact in notice.contacts)
+    named = notice.contacts[:MOST_CONTACTS]
+    contacts = dict.fromkeys(plain_address(contact) or contact.strip() for contact in named)
     facts = _facts(notice, settings)
     for address in contacts:
         data = {**facts, "title": notice.title, "player": True, "audience": notice.audience}

@@ -2,16 +2,21 @@
 
 import json
 import re
+import time
 from collections import deque
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
+from cloud_bridge.notify.lanes import Held
+from cloud_bridge.notify.post import LEASE_S
 from cloud_bridge.notify.sender import Sender
+from cloud_bridge.notify.spread import MOST_CONTACTS, Round, spread
 from cloud_bridge.stores import StoreError
 from cloud_bridge.stores.base import token_hash
-from edge_agent.core.settings import Store
+from cloud_bridge.stores.messages import NewMessage, OpenNotice
+from edge_agent.core.settings import Settings, Store
 from schemas.base import utc_text
 from tests.cloud_bridge.notify.club import Club
 from tests.cloud_bridge.notify.servers import text_of
@@ -205,7 +210,7 @@ def test_a_sender_that_was_killed_leaves_its_messages_to_others(club: Club) -> N
     assert len(club.messages.claim("killed", 150, 50)) == 2
     club.run(club.new_sender())
     assert club.box.mails == []
-    club.later(3)
+    club.later(4)
     club.run(club.new_sender())
     assert len(club.box.mails) == 2
 
@@ -227,7 +232,7 @@ def test_a_sent_mail_is_not_sent_again_while_the_store_cannot_hear_of_it(
     club.sender._messages.sent = away  # type: ignore[method-assign]
     for _ in range(4):
         club.run()
-        club.later(3)
+        club.later(4)
     assert (len(club.box.mails), len(calls), club.told()[0].state) == (1, 3, "sent")
 
 
@@ -237,9 +242,49 @@ def test_ending_gives_back_what_was_not_begun(club: Club) -> None:
     sender: Sender = club.new_sender()
     sender._expand()
     for one in club.messages.claim(sender._post.name, 150, 50):
-        sender._lanes._waiting[one.message.channel, one.message.recipient] = deque((one,))
+        sender._lanes._waiting[one.message.channel, one.message.recipient] = deque((Held(one, 0.0),))
     sender.close()
     assert [(one.state, one.why) for one in club.told()] == [("waiting", "others go first")] * 2
     club.later(1)
     club.run()
     assert len(club.box.mails) == 2
+
+
+def test_one_that_waited_here_too_long_is_left_to_whoever_claims_it_next(club: Club) -> None:
+    """Its lease may be over: the same sender may even have claimed it again meanwhile."""
+    club.book(contacts=BOTH[:1])
+    club.film()
+    club.sender._expand()
+    (old,) = club.messages.claim(club.sender._post.name, 1, 9)
+    club.later(1)
+    club.sender._lanes.put(Held(old, time.monotonic() - LEASE_S))
+    club.run()
+    assert len(club.box.mails) == 1
+
+
+def test_a_booking_cannot_be_used_to_write_to_everybody(club: Club) -> None:
+    club.book(contacts=tuple(f"{number}@example.org" for number in range(500)))
+    club.film()
+    club.run()
+    assert len(club.told()) == MOST_CONTACTS
+
+
+def test_a_notice_that_breaks_us_keeps_no_other_from_being_told(
+    club: Club, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(notice: OpenNotice, given: Round, settings: Settings) -> tuple[NewMessage, ...]:
+        if notice.notice.subject == "b1":
+            raise ZeroDivisionError
+        return spread(notice, given, settings)
+
+    monkeypatch.setattr("cloud_bridge.notify.sender.spread", broken)
+    club.book("b1", contacts=BOTH[:1], start=NOON - minutes(120), end=NOON - minutes(60))
+    club.film("b1")
+    club.book("b2", contacts=BOTH[1:])
+    club.film("b2")
+    club.run()
+    assert club.box.recipients == [BOTH[1]]
+    assert [one.notice.subject for one in club.messages.open_notices(9)] == ["b1"]
+    monkeypatch.undo()
+    club.run(club.new_sender())
+    assert club.box.recipients == [BOTH[1], BOTH[0]]
