@@ -17,7 +17,7 @@ from cloud_bridge.keeper import Keeper, Rounds, kept_bucket
 from cloud_bridge.objects.client import BucketError as KeptBucketError
 from cloud_bridge.outbox import Outbox
 from cloud_bridge.stores.base import StoreError
-from cloud_bridge.stores.opening import open_hints, open_keeping, open_media, open_store
+from cloud_bridge.stores.opening import open_hints, open_keeping, open_media, open_messages, open_store
 from cloud_bridge.stores.sqlite import sqlite_path
 from cloud_bridge.stores.sqlite_audit import SqliteAudit
 from cloud_bridge.stores.sqlite_claims import SqliteClaims
@@ -188,12 +188,13 @@ def run_keeper(settings: Settings) -> int:
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
         store, bucket, media = open_keeping(settings), kept_bucket(settings), open_media(settings)
+        messages = open_messages(settings, everywhere=True)
     except (StoreError, KeptBucketError) as error:
         log.error("keeper cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
         return EXIT_SOFTWARE
     log.info("the keeper looks after bucket %s", settings.store.bucket)
-    Rounds(Keeper(store, bucket, settings, media=media)).run(stop)
-    for one in (store, bucket, media):
+    Rounds(Keeper(store, bucket, settings, media=media), messages).run(stop)
+    for one in (store, bucket, media, messages):
         if one is not None:
             one.close()
     return 0
