@@ -1,17 +1,18 @@
 """Devices over HTTP: commands as rows, states by the real broker, events and figures."""
 
+import asyncio
 import json
 import queue
 import threading
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud_bridge.api.feed import MOST_OF_ONE, MOST_WAITING, Change, Feed, TooMany
+from cloud_bridge.api.feed import END, MOST_OF_ONE, MOST_WAITING, Change, Feed, TooMany
 from cloud_bridge.api.live import AWAY, LiveDevice
 from edge_agent.core.settings import Settings
 from edge_agent.demo.servers import Mosquitto
@@ -214,7 +215,7 @@ def test_operators_hear_of_the_device(heard: tuple[Mosquitto, Served]) -> None:
         ear.close()
 
 
-def test_a_slow_listener_is_told_to_read_anew() -> None:
+async def slow() -> None:
     feed = Feed()
     with feed.listen("otto", None, nothing=False) as slow, feed.listen("uma", "uma", nothing=False) as other:
         for number in range(MOST_WAITING + 5):
@@ -225,18 +226,26 @@ def test_a_slow_listener_is_told_to_read_anew() -> None:
         with feed.listen("uwe", None, nothing=True) as stranger:
             feed.tell(Change("booking", {}, "uwe"))
             assert stranger.queue.empty()
+        feed.close()
+        assert (await slow.queue.get(), await other.queue.get()) == (END, END)
+    assert len(feed) == 0
+
+
+def test_a_slow_listener_is_told_to_read_anew() -> None:
+    asyncio.run(slow())
+
+
+async def many() -> None:
+    feed = Feed()
+    with ExitStack() as stack:
+        for _ in range(MOST_OF_ONE):
+            stack.enter_context(feed.listen("otto", None, nothing=False))
+        with pytest.raises(TooMany), feed.listen("otto", None, nothing=False):
+            pass
+        with feed.listen("uma", "uma", nothing=False):
+            assert len(feed) == MOST_OF_ONE + 1
     assert len(feed) == 0
 
 
 def test_one_user_listens_a_few_times_only() -> None:
-    feed = Feed()
-
-    def listen(left: int) -> None:
-        with feed.listen("otto", None, nothing=False):
-            if left:
-                listen(left - 1)
-
-    listen(MOST_OF_ONE - 1)
-    with pytest.raises(TooMany):
-        listen(MOST_OF_ONE)
-    assert len(feed) == 0
+    asyncio.run(many())
