@@ -73,6 +73,7 @@ class Unit:
         group: of the files it makes. Not by a setgid folder: the sandbox lets nobody set such a bit.
         alone: whether it has no network.
         watchdog_s: silence after which it is killed and started again; 0: it has none.
+        tells: whether it tells systemd that it is ready.
         last: lines behind the sandbox's, since of system calls the last line counts.
         umask: media are readable by the group; the store is written by two, bridge and API.
     """
@@ -88,6 +89,7 @@ class Unit:
     watchdog_s: int = 30
     umask: str = "0027"
     last: tuple[str, ...] = ()
+    tells: bool = True
 
 
 def _may_write(*folders: str) -> str:
@@ -95,11 +97,13 @@ def _may_write(*folders: str) -> str:
 
 
 def _secrets(account: str, *keys: str) -> tuple[str, ...]:
-    """The account's password and the keys it needs; a file that is empty means that there is none."""
-    return (
-        f"LoadCredential=mqtt-{account}:/etc/ezrec/secrets/{account}",
-        *(f"LoadCredential={key}:/etc/ezrec/secrets/{key}" for key in keys),
-    )
+    """The account's password on the broker, and the keys it needs."""
+    return (f"LoadCredential=mqtt-{account}:/etc/ezrec/secrets/{account}", *_keys(*keys))
+
+
+def _keys(*names: str) -> tuple[str, ...]:
+    """Keys it needs; a file that is empty means that there is none."""
+    return tuple(f"LoadCredential={name}:/etc/ezrec/secrets/{name}" for name in names)
 
 
 UNITS: Mapping[str, Unit] = {
@@ -183,10 +187,41 @@ UNITS: Mapping[str, Unit] = {
         (
             *NO_DEVICES,
             _may_write("cloud", "state/bridge"),
-            *_secrets("bridge", "bookings.key", "smtp.password", "notify.webhook_secret"),
+            *_secrets("bridge", "bookings.key"),
         ),
         group="ezrec-cloud",
         alone=False,
+        umask="0007",
+    ),
+    "ezrec-notify": Unit(
+        "EZREC messages to people",
+        "notify run",
+        "ezrec-bridge",
+        "work",
+        (*NO_DEVICES, _may_write("cloud"), *_keys("bookings.key", "smtp.password", "notify.webhook_secret")),
+        group="ezrec-cloud",
+        groups="",
+        alone=False,
+        watchdog_s=0,
+        tells=False,
+        umask="0007",
+    ),
+    "ezrec-keeper": Unit(
+        "EZREC keeper: removes what is past its time",
+        "keep run --stay",
+        "ezrec-uploader",
+        "work",
+        (
+            "# The uploader's user: in a bucket that is a folder only the owner may delete.",
+            *NO_DEVICES,
+            _may_write("cloud", "bucket"),
+            *_keys("store.key", "store.secret"),
+        ),
+        group="ezrec-cloud",
+        groups="",
+        alone=False,
+        watchdog_s=0,
+        tells=False,
         umask="0007",
     ),
     "ezrec-api": Unit(
@@ -194,10 +229,11 @@ UNITS: Mapping[str, Unit] = {
         "api",
         "ezrec-api",
         "work",
-        (*NO_DEVICES, _may_write("cloud"), *_secrets("api", "store.key", "store.secret", "bookings.key")),
+        (*NO_DEVICES, _may_write("cloud"), *_secrets("api", "store.key", "store.secret")),
         group="ezrec-cloud",
         alone=False,
         watchdog_s=0,
+        tells=False,
         umask="0007",
     ),
 }
@@ -276,7 +312,7 @@ def ring_mount() -> str:
 
 def service(unit: Unit) -> str:
     """A unit file's text."""
-    notify = ["Type=notify", "NotifyAccess=main"] if unit.account != "ezrec-api" else ["Type=exec"]
+    notify = ["Type=notify", "NotifyAccess=main"] if unit.tells else ["Type=exec"]
     watchdog = [f"WatchdogSec={unit.watchdog_s}"] if unit.watchdog_s else []
     lines: Sequence[str] = (
         "[Unit]",
@@ -290,7 +326,7 @@ def service(unit: Unit) -> str:
         f"ExecStart={unit.argv if unit.argv.startswith('/') else f'{PROGRAM} {unit.argv}'}",
         f"User={unit.account}",
         f"Group={unit.group}",
-        f"SupplementaryGroups={unit.groups}",
+        *([f"SupplementaryGroups={unit.groups}"] if unit.groups else []),
         f"Slice=ezrec-{unit.slice}.slice",
         *watchdog,
         "WatchdogSignal=SIGKILL",
@@ -301,7 +337,7 @@ def service(unit: Unit) -> str:
         "TimeoutStopSec=15",
         "OOMPolicy=stop",
         "LogRateLimitIntervalSec=0",
-        f"SyslogIdentifier={unit.account}",
+        f"SyslogIdentifier={unit.account if '%i' in unit.account else '%p'}",
         "Environment=EZREC_CONFIG=/etc/ezrec/ezrec.toml PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1",
         "InaccessiblePaths=-/etc/ezrec/secrets",
         *unit.more,

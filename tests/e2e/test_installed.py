@@ -24,8 +24,7 @@ SERVICES = (
     "ezrec-stream@left",
     "ezrec-stream@right",
     *("ezrec-agent@merger", "ezrec-agent@processor", "ezrec-uploader", "ezrec-agent@health"),
-    "ezrec-bridge",
-    "ezrec-api",
+    *("ezrec-bridge", "ezrec-api", "ezrec-keeper", "ezrec-notify"),
 )
 PROBE = """
 import os, socket, sys
@@ -114,9 +113,11 @@ def installed(machine: Machine) -> Machine:
 
 def test_every_service_runs_as_a_user_of_its_own_and_only_root_reads_the_secrets(installed: Machine) -> None:
     assert [installed.show(name, "ActiveState") for name in SERVICES] == ["active"] * len(SERVICES)
-    users = [installed.show(name, "User") for name in SERVICES]
-    assert len(set(users)) == len(users)
-    assert "root" not in users
+    users = {name: installed.show(name, "User") for name in SERVICES}
+    shared = {users.pop("ezrec-keeper"): "ezrec-uploader", users.pop("ezrec-notify"): "ezrec-bridge"}
+    assert all(user == meant for user, meant in shared.items())
+    assert len(set(users.values())) == len(users)
+    assert "root" not in users.values()
     secrets = installed.root / "etc/ezrec/secrets"
     assert secrets.stat().st_mode & 0o077 == 0
     assert all(path.stat().st_mode & 0o077 == 0 for path in secrets.iterdir())
