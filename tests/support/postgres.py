@@ -31,8 +31,13 @@ SUPABASE_ROLES = """
     CREATE ROLE service_role NOLOGIN NOINHERIT BYPASSRLS;
     CREATE ROLE authenticator LOGIN NOINHERIT;
     GRANT anon, authenticated, service_role TO authenticator;
+    CREATE ROLE project LOGIN CREATEROLE CREATEDB BYPASSRLS;
+    GRANT anon, authenticated, service_role TO project WITH ADMIN OPTION;
 """
+"""``project`` is what a project's owner is called here: there it is `postgres`, and no superuser either."""
 SUPABASE_DATABASE = """
+    ALTER SCHEMA public OWNER TO project;
+    SET ROLE project;
     CREATE SCHEMA extensions;
     CREATE PUBLICATION supabase_realtime;
     GRANT USAGE ON SCHEMA public, extensions TO anon, authenticated, service_role;
@@ -103,7 +108,10 @@ class Server:
             raise
 
     def dsn(self, database: str, user: str = "postgres") -> str:
-        """How to connect to a database; `postgres` is the superuser, `authenticator` what PostgREST is."""
+        """How to connect to a database.
+
+        `postgres` is the superuser, `project` who owns everything in it, `authenticator` what PostgREST is.
+        """
         return f"host={self._folder} dbname={database} user={user}"
 
     @contextmanager
@@ -120,7 +128,7 @@ class Server:
     def blank(self) -> Generator[str]:
         """A new database as in a new Supabase project, not migrated; its name."""
         name = f"t_{uuid.uuid4().hex}"
-        self._run(f"CREATE DATABASE {name} TEMPLATE supabase_template")
+        self._run(f"CREATE DATABASE {name} TEMPLATE supabase_template OWNER project")
         try:
             yield name
         finally:
@@ -145,11 +153,13 @@ class Server:
                     raise RuntimeError((self._folder / "log").read_text(errors="replace")) from None
 
     def _make_template(self) -> None:
-        self._run(SUPABASE_ROLES, "CREATE DATABASE supabase_template")
+        self._run(SUPABASE_ROLES, "CREATE DATABASE supabase_template OWNER project")
         self._run(SUPABASE_DATABASE, database="supabase_template")
-        self._run("CREATE DATABASE ezrec_template TEMPLATE supabase_template")
-        for migration in migrations():
-            self._run(f"BEGIN; {migration.sql}; COMMIT", database="ezrec_template")
+        self._run("CREATE DATABASE ezrec_template TEMPLATE supabase_template OWNER project")
+        with psycopg.connect(self.dsn("ezrec_template", "project"), autocommit=True) as db:
+            for migration in migrations():
+                with db.transaction():
+                    db.execute(migration.sql.encode())
 
 
 @pytest.fixture(scope="session")

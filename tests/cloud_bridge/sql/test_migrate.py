@@ -19,7 +19,7 @@ def ran(*words: str, typed: str | None = None, **env: str) -> tuple[int, str, st
 
 def test_what_is_missing_is_applied_and_nothing_twice(postgres: Server) -> None:
     with postgres.blank() as name:
-        dsn = postgres.dsn(name)
+        dsn = postgres.dsn(name, "project")
         code, out, _ = ran("--dsn", dsn, "--check")
         assert (code, out.splitlines()) == (1, [f"missing {name}" for name in NAMES])
         code, out, err = ran("--dsn", "-", typed=f"{dsn}\n")
@@ -39,7 +39,7 @@ def test_what_is_missing_is_applied_and_nothing_twice(postgres: Server) -> None:
 
 def test_a_file_that_fails_leaves_nothing_of_itself(postgres: Server) -> None:
     with postgres.blank() as name:
-        dsn = postgres.dsn(name)
+        dsn = postgres.dsn(name, "project")
         with connected(dsn) as db:
             db.execute("CREATE TABLE audit (id int)")
         code, out, err = ran("--dsn", dsn)
@@ -54,7 +54,7 @@ def test_a_file_that_fails_leaves_nothing_of_itself(postgres: Server) -> None:
 
 def test_a_newer_database_is_left_alone(postgres: Server) -> None:
     with postgres.fresh() as name:
-        dsn = postgres.dsn(name)
+        dsn = postgres.dsn(name, "project")
         with connected(dsn) as db:
             db.execute("INSERT INTO ezrec.migrations (name) VALUES ('0099_later')")
         code, _, err = ran("--dsn", dsn)
@@ -81,10 +81,10 @@ def test_the_printed_script_is_the_whole_schema(postgres: Server) -> None:
     code, out, _ = ran("--print")
     assert (code, out) == (0, script())
     with postgres.blank() as name:
-        with connected(postgres.dsn(name)) as db:
+        with connected(postgres.dsn(name, "project")) as db:
             for _ in range(2):
                 db.execute(out.encode())
-        schema = Schema(postgres.dsn(name))
+        schema = Schema(postgres.dsn(name, "project"))
         assert schema.standing() == (tuple(NAMES), ())
         schema.close()
 
@@ -92,7 +92,7 @@ def test_the_printed_script_is_the_whole_schema(postgres: Server) -> None:
 def test_two_at_once_apply_each_file_once(postgres: Server) -> None:
     """The second was told that a file is missing, and finds it there when its turn comes."""
     with postgres.blank() as name:
-        first, second = Schema(postgres.dsn(name)), Schema(postgres.dsn(name))
+        first, second = Schema(postgres.dsn(name, "project")), Schema(postgres.dsn(name, "project"))
         (migration, *_) = second.standing().missing
         assert first.apply(migration)
         assert not second.apply(migration)
@@ -102,7 +102,7 @@ def test_two_at_once_apply_each_file_once(postgres: Server) -> None:
 
 def test_a_lost_connection_is_one_line(postgres: Server) -> None:
     with postgres.blank() as name:
-        schema = Schema(postgres.dsn(name))
+        schema = Schema(postgres.dsn(name, "project"))
     with pytest.raises(MigrateError, match="cannot read"):
         schema.standing()
     schema.close()

@@ -16,10 +16,12 @@ def apply(db: Connection) -> None:
 
 
 SCHEMA = """
-    SELECT c.oid::regclass::text AS what, c.relkind::text AS kind, coalesce(c.relacl::text, '') AS rights
+    SELECT c.oid::regclass::text AS what, c.relkind::text AS kind,
+        (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(c.relacl) a) AS rights
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'ezrec')
     UNION ALL
-    SELECT p.oid::regprocedure::text, 'f', md5(pg_get_functiondef(p.oid)) || coalesce(p.proacl::text, '')
+    SELECT p.oid::regprocedure::text, 'f', md5(pg_get_functiondef(p.oid))
+        || (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(p.proacl) a)
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname = 'ezrec' OR (n.nspname = 'public' AND p.proname LIKE 'ezrec%')
     UNION ALL
@@ -64,7 +66,7 @@ def test_the_hint_is_published_and_nothing_else_is(database: str) -> None:
 
 
 def test_a_table_of_somebody_else_is_not_taken(postgres: Server) -> None:
-    with postgres.blank() as name, connected(postgres.dsn(name)) as db:
+    with postgres.blank() as name, connected(postgres.dsn(name, "project")) as db:
         db.execute("CREATE TABLE members (id int); INSERT INTO members VALUES (5)")
         with pytest.raises(psycopg.errors.RaiseException, match="members is there already"):
             apply(db)
@@ -74,7 +76,7 @@ def test_a_table_of_somebody_else_is_not_taken(postgres: Server) -> None:
 
 def test_without_supabase_the_roles_are_made(postgres: Server) -> None:
     """A plain PostgreSQL has no schema of its own for extensions and no publication."""
-    with postgres.blank() as name, connected(postgres.dsn(name)) as db:
+    with postgres.blank() as name, connected(postgres.dsn(name, "project")) as db:
         db.execute("DROP SCHEMA extensions; DROP PUBLICATION supabase_realtime")
         apply(db)
         roles = db.execute(

@@ -280,7 +280,7 @@ BEFORE = """
 
 
 def test_its_rows_are_put_aside_and_taken_over(postgres: Server) -> None:
-    with postgres.blank() as name, connected(postgres.dsn(name)) as db:
+    with postgres.blank() as name, connected(postgres.dsn(name, "project")) as db:
         db.execute(BEFORE.encode())
         for _ in range(2):
             for migration in migrations():

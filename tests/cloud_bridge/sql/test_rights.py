@@ -215,7 +215,8 @@ def test_what_acts_with_its_owners_rights_for_triggers_is_nobodys_to_call(
 
 def test_what_a_later_table_or_function_is_starts_with_nobody(rows: Connection) -> None:
     rows.execute(
-        "CREATE TABLE later (id int); CREATE FUNCTION later() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+        "SET LOCAL ROLE project; CREATE TABLE later (id int);"
+        " CREATE FUNCTION later() RETURNS int LANGUAGE sql AS 'SELECT 1'; RESET ROLE"
     )
     for role in ("anon", "authenticated", "ezrec_device"):
         found = rows.execute(
