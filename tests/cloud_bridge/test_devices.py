@@ -227,7 +227,8 @@ async def slow() -> None:
             feed.tell(Change("booking", {}, "uwe"))
             assert stranger.queue.empty()
         feed.close()
-        assert (await slow.queue.get(), await other.queue.get()) == (END, END)
+        assert [(await slow.queue.get()).kind, await slow.queue.get()] == ["booking", END]
+        assert await other.queue.get() == END
     assert len(feed) == 0
 
 
