@@ -117,7 +117,7 @@ def remove(
 
     try:
         with closing(_open(read_settings(config))) as store:
-            ids = store.order_removal(booking, why, device)
+            ids = store.order_removal(booking, " ".join(why.split())[:200] or "taken down", device)
     except StoreError as error:
         fail(f"keep remove: {error.text}")
     out(f"will go with the next round: {', '.join(ids)} ('ezrec keep run' does one now)")

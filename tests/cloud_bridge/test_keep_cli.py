@@ -93,7 +93,7 @@ def test_for_programs(config: Path) -> None:
 
 def test_a_film_is_taken_down_on_demand(config: Path) -> None:
     assert ran(config, "remove", "nobody") == (1, "ezrec: keep remove: there is no booking nobody\n")
-    code, said = ran(config, "remove", "new", "--why", "asked by a player")
+    code, said = ran(config, "remove", "new", "--why", "asked by\n a player")
     assert (code, said.partition(":")[0]) == (0, "will go with the next round")
     assert ran(config, "run")[0] == 0
     assert not film(config, "new").exists()
