@@ -21,6 +21,8 @@ from edge_agent.core.agent import SECOND_NS
 from edge_agent.core.backoff import delay_ns
 
 TABLE = "device_changes"
+GOODBYE_S = 1.0
+"""How long the end of a connection may take; the thread is waited for five times as long."""
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ class RealtimeHints:
                 self._loop.call_soon_threadsafe(self._main.cancel)
         self._rung.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(5 * GOODBYE_S)
 
     # --- the thread ---
 
@@ -129,7 +131,7 @@ class RealtimeHints:
             return self._seen(error)
         finally:
             with suppress(Exception):
-                async with asyncio.timeout(self._pace.answer_s):
+                async with asyncio.timeout(GOODBYE_S):
                     await client.close()
 
     def _client(self) -> AsyncRealtimeClient:

@@ -202,7 +202,7 @@ create table if not exists public.device_commands (
     id text not null check (char_length(id) between 1 and 128),
     target text not null check (char_length(target) between 1 and 64),
     name text not null check (char_length(name) between 1 and 64),
-    args jsonb not null default '{}' check (jsonb_typeof(args) = 'object'),
+    args jsonb not null default '{}' check (jsonb_typeof(args) = 'object' and octet_length(args::text) <= 100000),
     deadline timestamptz,
     ordered_by text,
     created_at timestamptz not null default now(),

@@ -22,7 +22,7 @@ from cloud_bridge.stores.base import (
     new_token,
     token_hash,
 )
-from cloud_bridge.stores.supabase_client import Limits, Project, Rpc
+from cloud_bridge.stores.supabase_client import Limits, Project, Rpc, TooLarge
 from cloud_bridge.stores.supabase_device import DevicePart
 from cloud_bridge.stores.supabase_keeping import KeepingPart
 from cloud_bridge.stores.supabase_media import MediaPart
@@ -79,7 +79,16 @@ class SupabaseStore(DevicePart, MessagePart, KeepingPart, MediaPart):
     # --- bookings ---
 
     def poll(self, cursor: int) -> Polled:
-        return polled(self._ask("poll", _ANYTHING, cursor=cursor, limit=PAGE), cursor, self._zone)
+        limit = PAGE
+        while True:
+            try:
+                page = self._ask("poll", _ANYTHING, cursor=cursor, limit=limit)
+            except TooLarge:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)
+            else:
+                return polled(page, cursor, self._zone)
 
     def create_booking(self, new: NewBooking) -> tuple[BookingRow, bool]:
         made = self._ask("create_booking", _MADE, new=fields_of(new))
@@ -111,7 +120,16 @@ class SupabaseStore(DevicePart, MessagePart, KeepingPart, MediaPart):
         return self._ask("results", _RESULTS, booking_id=booking_id)
 
     def recordings(self, owner: str | None, limit: int, after: Position | None) -> tuple[RecordingRow, ...]:
-        return self._ask("recordings", _RECORDINGS, owner=owner, limit=limit, after=after)
+        try:
+            return self._ask("recordings", _RECORDINGS, owner=owner, limit=limit, after=after)
+        except TooLarge:
+            if limit < 2:
+                raise
+        first = self.recordings(owner, limit // 2, after)
+        if len(first) < limit // 2:
+            return first
+        last = first[-1].booking
+        return (*first, *self.recordings(owner, limit - len(first), Position(last.stored.start, last.id)))
 
     # --- shares ---
 

@@ -74,6 +74,13 @@ class Project:
                 raise StoreError("permanent", f"bookings.{name}: has blanks or is empty, expected one word")
 
 
+class TooLarge(StoreError):
+    """The answer had more bytes than are read; half as many rows may have fewer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("transient", text)
+
+
 class _Refused(Exception):
     """An answer that is no 2xx."""
 
@@ -83,8 +90,12 @@ class _Refused(Exception):
         self.body = body
 
 
-class _TooMuch(Exception):
-    """An answer beyond its bounds; the text says which."""
+class _Unbounded(Exception):
+    """An answer beyond its bounds in time or kind; the text says which."""
+
+
+class _TooMuch(_Unbounded):
+    """An answer of too many bytes."""
 
 
 class Rpc:
@@ -134,10 +145,16 @@ class Rpc:
         name = f"ezrec_{function}"
         given = {f"p_{key}": value for key, value in arguments.items()}
         try:
+            json.dumps(given, allow_nan=False, ensure_ascii=False).encode()
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreError("input", f"{name}: cannot be written as JSON ({self._seen(error)})") from None
+        try:
             answer = self._rest.rpc(name, cast("dict[str, str]", given)).execute()
         except _Refused as error:
             raise self._refused(name, error, given) from None
         except _TooMuch as error:
+            raise TooLarge(f"{name}: {error}") from None
+        except _Unbounded as error:
             raise StoreError("transient", f"{name}: {error}") from None
         except httpx.TimeoutException as error:
             raise StoreError("transient", f"{name}: no answer in time ({type(error).__name__})") from None
@@ -286,7 +303,7 @@ class _Bounded(httpx.BaseTransport):
         stream = cast("httpx.SyncByteStream", response.stream)
         try:
             self._look_at(response)
-        except _TooMuch:
+        except _Unbounded:
             stream.close()
             raise
         response.stream = _Counted(stream, self._limits, until)
@@ -299,7 +316,7 @@ class _Bounded(httpx.BaseTransport):
                 f"an answer of {promised} bytes is refused, at most {self._limits.answer_bytes} are read"
             )
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise _TooMuch("a compressed answer came, though none was asked for")
+            raise _Unbounded("a compressed answer came, though none was asked for")
 
     def close(self) -> None:
         self._inner.close()
@@ -318,7 +335,7 @@ class _Counted(httpx.SyncByteStream):
             if count > self._limits.answer_bytes:
                 raise _TooMuch(f"an answer of more than {self._limits.answer_bytes} bytes is refused")
             if time.monotonic() > self._until:
-                raise _TooMuch(f"the answer was not whole after {self._limits.whole_s:g} s")
+                raise _Unbounded(f"the answer was not whole after {self._limits.whole_s:g} s")
             yield piece
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
 """Everything that can come back from a Supabase project, or not come back, against the real client."""
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ import pytest
 
 from cloud_bridge.stores import NewBooking, StoreError
 from cloud_bridge.stores.supabase import SupabaseStore
-from cloud_bridge.stores.supabase_client import Limits, Project, Rpc, one_line
+from cloud_bridge.stores.supabase_client import Limits, Project
 from edge_agent.core.effects import ResultRow
 from tests.cloud_bridge.served import NOON, minutes
 from tests.standins.supabase import HTML, Canned, Huge, SupabaseStandIn
@@ -224,6 +223,39 @@ def test_a_page_of_a_store_that_is_many_times_as_large_is_within_bounds(
     assert len(store.poll(page.cursor).commands) == 100
 
 
+def test_rows_too_large_for_one_answer_come_in_smaller_ones(project: SupabaseStandIn) -> None:
+    store = store_of(project, service=True)
+    with psycopg.connect(project.database.dsn, autocommit=True) as db:
+        db.execute(
+            "INSERT INTO device_commands (device_id, id, target, name, args)"
+            " SELECT 'court-1', 'c' || n, 'x', 'y', json_build_object('x', repeat('y', 90000))"
+            " FROM generate_series(1, 70) n"
+        )
+    pages = [store.poll(0)]
+    while not pages[-1].complete:
+        pages.append(store.poll(pages[-1].cursor))
+    assert [len(page.commands) for page in pages] == [31, 39]
+    new = [NewBooking(f"b{n}", "cut", NOON + minutes(n), NOON + minutes(n)) for n in range(9)]
+    for one in new:
+        store.create_booking(one)
+        store.save_result(one.id, "recording", {"x": "y" * 900_000})
+    assert [row.booking.id for row in store.recordings(None, 50, None)] == [f"b{n}" for n in range(8, -1, -1)]
+    store.close()
+
+
+@pytest.mark.parametrize("body", [{"x": float("nan")}, {"x": "\ud800"}, {"x": object()}])
+def test_what_is_no_json_is_the_inputs_fault_and_not_sent(
+    project: SupabaseStandIn, store: SupabaseStore, body: Any
+) -> None:
+    assert trouble(lambda: store.save_results([ResultRow("a", "recording", 1, body)])).kind == "input"
+    assert project.faults.asked == []
+
+
+def test_a_text_that_the_database_cannot_keep_is_the_inputs_fault(store: SupabaseStore) -> None:
+    error = trouble(lambda: store.save_results([ResultRow("a", "recording", 1, {"x": "a\0b"})]))
+    assert (error.kind, "22P05" in error.text) == ("input", True)
+
+
 def test_who_polls_while_others_write_misses_nothing(project: SupabaseStandIn) -> None:
     store, clouds = store_of(project), [store_of(project, service=True) for _ in range(3)]
     writing = threading.Event()
@@ -279,77 +311,6 @@ def test_two_stores_and_many_threads_at_once_lose_nothing(project: SupabaseStand
         store.close()
         store.close()
     assert trouble(lambda: stores[0].poll(0)).kind == "transient"
-
-
-# --- keys ---
-
-
-@pytest.mark.parametrize(
-    ("project_of", "said"),
-    [
-        (Project("ftp://x.example", "k"), "bookings.url"),
-        (Project("x.supabase.co", "k"), "bookings.url"),
-        (Project("https://anna:secret@x.example", "k"), "bookings.url"),
-        (Project("http://x.supabase.co", "k"), "bookings.url"),
-        (Project("http://8.8.8.8", "k"), "bookings.url"),
-        (Project("https://[::1", "k"), "bookings.url"),
-        (Project("https://x.example:99999", "k"), "bookings.url"),
-        (Project("", "k"), "bookings.url"),
-        (Project("https://x.example", ""), "bookings.key"),
-        (Project("https://x.example", "to p\nsecret"), "bookings.key"),
-        (Project("https://x.example", "k", "a\tb"), "bookings.public_key"),
-    ],
-)
-def test_what_cannot_be_asked_is_said_at_once_without_the_key(project_of: Project, said: str) -> None:
-    with pytest.raises(StoreError) as caught:
-        SupabaseStore(project_of, "court-1")
-    assert (caught.value.kind, said in caught.value.text) == ("permanent", True)
-    assert "secret" not in caught.value.text
-    assert project_of.key not in repr(project_of) or len(project_of.key) < 2
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://x.supabase.co/",
-        "http://127.0.0.1:54321",
-        "http://[::1]:80",
-        "http://10.1.2.3",
-        "http://pi.local",
-    ],
-)
-def test_plain_http_is_for_the_same_network(url: str) -> None:
-    SupabaseStore(Project(url, "k"), "court-1").close()
-
-
-def test_no_key_is_logged_or_shown_even_where_it_comes_back(
-    project: SupabaseStandIn, store: SupabaseStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    key = as_device(project).key
-    caplog.set_level(logging.DEBUG)
-    for status in (200, 400, 401, 500):
-        project.faults.answer = Canned(status, body(code="X1", message=f"what is {key}"))
-        trouble(lambda: store.poll(0))
-        project.faults.answer = Canned(status, f"<p>{key}".encode(), "text/html")
-        trouble(lambda: store.poll(0))
-    project.faults.answer = None
-    project.stop()
-    trouble(lambda: store.poll(0))
-    logged = " ".join(record.getMessage() for record in caplog.records)
-    assert (key in logged, project.anon_key in logged, "ezrec_poll" in logged) == (False, False, True)
-
-
-def test_lines_are_short_and_plain() -> None:
-    assert one_line("a\n\tb\x1b[31m \N{RIGHT-TO-LEFT OVERRIDE}c") == "a b [31m c"
-    assert len(one_line("x" * 10_000)) == 100
-    assert one_line("Bearer eyJhbGciOi.eyJyb2xlIjo.abc-_1 and sb_secret_abc") == "Bearer *** and ***"
-
-
-def test_nothing_but_a_function_is_asked(project: SupabaseStandIn) -> None:
-    rpc = Rpc(as_device(project), IMPATIENT)
-    assert rpc.call("automatic", device=None) is True
-    assert project.faults.asked == ["ezrec_automatic"]
-    rpc.close()
 
 
 def rows_of(*rows: Any) -> Canned:
