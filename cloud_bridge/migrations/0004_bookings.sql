@@ -75,6 +75,10 @@ begin
     end if;
 end $$;
 
+-- What lies near a time; both ends belong to it, because time given back whole is a moment that still counts below.
+create index if not exists court_bookings_time on public.court_bookings
+using gist (org_id, court_id, tstzrange(starts_at, ends_at, '[]')) where status = 'confirmed' and kind <> 'cut';
+
 -- One court, one booking at a time. Cuts lie where they like. A booking may begin within a manual recording that began
 -- before it: the button gives way, or one forgotten press would close the court to customers.
 create or replace function ezrec.refuse_overlap(p_row public.court_bookings) returns void
@@ -86,6 +90,7 @@ begin
     select b.* into v_other from public.court_bookings b
     where b.org_id = p_row.org_id and b.court_id = p_row.court_id
         and b.status = 'confirmed' and b.kind <> 'cut'
+        and tstzrange(b.starts_at, b.ends_at, '[]') && tstzrange(p_row.starts_at, p_row.ends_at, '[]')
         and (b.device_id, b.id) <> (p_row.device_id, p_row.id)
         and b.starts_at < p_row.ends_at and b.ends_at > p_row.starts_at
         and not (b.kind = 'manual' and p_row.kind = 'booked' and b.starts_at < p_row.starts_at)
