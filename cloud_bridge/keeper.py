@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cloud_bridge.keeper_news import CAUSE, news
+from cloud_bridge.keeper_news import CAUSE, MEND, news
 from cloud_bridge.keeping import DueObject, booking_of, due, elsewhere, left_behind, strangers
 from cloud_bridge.media.keeping import sweep_assets
 from cloud_bridge.objects.base import KeptBucket, OpenUpload
@@ -32,7 +32,6 @@ EVERY_S = (3300.0, 3900.0)
 SAY_AGAIN = 24
 PAGE = 100
 LONG_AGO = "2000-01-01T00:00:00.000000Z"
-MEND = "give the keeper a key that may delete (docs/s3.md), or let it run where one is"
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class Round:
     """What one round came to; of a dry run: what it would have done.
 
     Attributes:
-        denied: by device: the deletion this key may not make, in one line, with what to do.
+        denied: by device: the deletion this key may not make.
         later: what did not work and will be tried again.
         odd: rows that name something the keeper does not touch.
         pruned: rows removed, by table.
@@ -58,8 +57,8 @@ class Round:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The lines of what this key may not."""
-        return tuple(self.denied.values())
+        """What this key may not, and what to do, a line each."""
+        return tuple(f"{text}. {MEND}" for text in self.denied.values())
 
     assets: tuple[str, ...] = ()
 
@@ -204,7 +203,7 @@ class Keeper:
 
 def _went_wrong(error: BucketError, court: tuple[str, str], going: _Going) -> None:
     if error.kind == "denied":
-        going.refused[court] = f"{error.text}; {MEND}"
+        going.refused[court] = error.text
     elif error.kind != "unknown":
         going.later.append(error.text)
 
