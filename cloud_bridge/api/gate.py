@@ -17,6 +17,7 @@ from cloud_bridge.api.context import Context
 from cloud_bridge.api.html import see
 from cloud_bridge.api.limits import address_key, is_this_machine
 from cloud_bridge.api.problems import problem, store_problem
+from cloud_bridge.api.told import for_people
 from cloud_bridge.api.visits import SAFE, asking, require_csrf, who_asks
 from cloud_bridge.stores.base import StoreError
 
@@ -58,7 +59,8 @@ class Gate:
             await send(message)
 
         refusal = await self._refusal(scope)
-        await (refusal or self._app)(scope, bounded(scope, receive), send_safely)
+        shown = for_people(scope, send_safely, API)
+        await (refusal or self._app)(scope, bounded(scope, receive), shown)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         path: str = scope["path"]

@@ -247,6 +247,33 @@ def test_a_film_that_is_no_longer_in_its_folder_is_404(served: Served, tmp_path:
     assert served.ask("GET", f"{link}/video").status == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "/nowhere", 404, "Nothing here"),
+        ("DELETE", "/login", 405, "Method Not Allowed"),
+        ("POST", "/login", 415, "A form is expected"),
+        ("GET", "{link}/video", 409, "The film is not complete yet."),
+        ("GET", "/metrics", 401, "Log in, or send a key."),
+    ],
+)
+def test_a_browser_is_told_in_words(served: Served, method: str, path: str, status: int, says: str) -> None:
+    served.book()
+    where = path.replace("{link}", served.link())
+    page = served.ask(method, where, headers=BROWSER)
+    assert (page.status, says in words(page)) == (status, True), page.text
+    assert int(page.headers["content-length"]) == len(page.body)
+    assert page.headers["x-robots-tag"] == "noindex, nofollow"
+    program = served.ask(method, where)
+    assert (program.status, program.headers["content-type"]) == (status, "application/problem+json")
+    assert {*program.headers} - {*page.headers} == set()
+
+
+def test_a_program_is_told_as_a_program_whatever_it_accepts(served: Served) -> None:
+    answer = served.ask("GET", "/api/v1/nowhere", "user", headers=BROWSER)
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
 def test_health(served: Served) -> None:
     assert served.ask("GET", "/healthz").status == 200
     served.store.close()

@@ -1,5 +1,5 @@
-// The film's address holds for 15 minutes. It is fetched anew before a seek when it is old, and after an error;
-// the film goes on where it was. `again` keeps the counter of views from counting that.
+// The film's address holds for 15 minutes. It is fetched anew when it is old before a seek, before playing on after a
+// pause, and when the film stands still; and after an error. The film goes on where it was. `again` keeps the counter of views from counting that.
 (() => {
   "use strict";
   const film = document.getElementById("film");
@@ -7,7 +7,9 @@
   const OLD_MS = 13 * 60 * 1000;
   let fetched = Date.now();
   let errors = 0;
+  const STILL_MS = 8000;
   let wanted = 0;
+  let still = 0;
 
   const renew = () => {
     const playing = !film.paused;
@@ -21,8 +23,15 @@
     film.load();
   };
 
-  film.addEventListener("seeking", () => {
+  const renewOld = () => {
     if (Date.now() - fetched > OLD_MS) renew();
+  };
+
+  film.addEventListener("seeking", renewOld);
+  film.addEventListener("play", renewOld);
+  film.addEventListener("waiting", () => {
+    clearTimeout(still);
+    still = setTimeout(renewOld, STILL_MS);
   });
   film.addEventListener("error", () => {
     errors += 1;
@@ -30,6 +39,7 @@
     else trouble.hidden = false;
   });
   film.addEventListener("playing", () => {
+    clearTimeout(still);
     errors = 0;
     trouble.hidden = true;
   });
