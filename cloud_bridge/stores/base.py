@@ -160,7 +160,8 @@ class Principal:
 class Store(DeviceStore, Protocol):
     """One club's rows. Implementations pass `tests/conformance/stores.py` and `device.py`.
 
-    Any call may raise `StoreError` of kind transient (try again), full or permanent.
+    Any call may raise `StoreError` of kind transient (try again), full, permanent,
+    or denied (our key is refused, whatever is asked).
     """
 
     def close(self) -> None:

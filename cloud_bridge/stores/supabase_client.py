@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -188,7 +189,7 @@ class Rpc:
             return meant
         if code in _NOT_THERE:
             return StoreError("permanent", f"{name}: the project does not have it ({seen}); {APPLY_SCHEMA}")
-        if status in {401, 403}:
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return _not_allowed(name, status, seen, message)
         if not error:  # a page of somebody between us and the store, or of another server
             return StoreError("transient", f"{name}: HTTP {status} ({seen})")
@@ -222,6 +223,8 @@ def one_line(text: str) -> str:
 
 
 def _not_allowed(name: str, status: int, seen: str, message: str) -> StoreError:
+    """The key itself is refused (``denied``: whatever it asks, until somebody mends it), or what it asked."""
+    kind: FailureKind = "denied"
     if "revoked" in message:
         why = f"the key of this device was revoked ({seen})"
     elif "JWT expired" in message:
@@ -230,7 +233,12 @@ def _not_allowed(name: str, status: int, seen: str, message: str) -> StoreError:
         why = f"the project does not know the key ({seen})"
     else:
         why = f"HTTP {status}, not allowed with this key ({seen})"
-    return StoreError("permanent", f"{name}: {why}; bookings.key must be this device's: {MAKE_KEY}")
+        kind = (
+            "denied"
+            if status == HTTPStatus.UNAUTHORIZED or "this key is of device" in message
+            else "permanent"
+        )
+    return StoreError(kind, f"{name}: {why}; bookings.key must be this device's: {MAKE_KEY}")
 
 
 def _overlap(message: str, given: Mapping[str, object], error: Mapping[str, JsonValue]) -> StoreError:

@@ -199,17 +199,27 @@ def test_the_store_is_down_from_before_a_booking_until_after_it_and_the_bridge_k
         ]
 
 
-def test_a_revoked_key_stops_nothing_that_is_known_and_says_so(
+def test_a_revoked_key_stops_nothing_that_is_known_and_loses_nothing(
     tmp_path: Path, broker: Mosquitto, project: SupabaseStandIn, cloud: SupabaseStore
 ) -> None:
     cloud.create_booking(later("known", 2))
-    with running(tmp_path, broker, project) as device:
+    with (
+        running(tmp_path, broker, project) as device,
+        psycopg.connect(project.database.dsn, autocommit=True) as db,
+    ):
         device.ear.until(lambda: device.booked("known"))
-        with psycopg.connect(project.database.dsn, autocommit=True) as db:
-            db.execute("UPDATE devices SET revoked_at = now() WHERE id = 'court-1'")
+        db.execute("UPDATE devices SET revoked_at = now() WHERE id = 'court-1'")
         cloud.create_booking(later("unseen", 5))
         device.end(signal.SIGKILL)
+        project.faults.asked.clear()
         device.start()
+        device.tell("known", "ready", film=True)
         device.ear.until(lambda: any(path.startswith("alarm/bridge/") for path in device.ear.retained()))
+        soon(lambda: "ezrec_save_results" in project.faults.asked)
         assert device.booked("known")["status"] == "confirmed"
         assert device.booked("unseen") == {}
+        assert query(project, "SELECT state FROM recordings") == []
+        db.execute("UPDATE devices SET revoked_at = NULL WHERE id = 'court-1'")
+        soon(told(project, "SELECT booking_id, state FROM recordings", [("known", "ready")]))
+        soon(told(project, "SELECT booking_id FROM videos", [("known",)]))
+        device.ear.until(lambda: device.booked("unseen"))

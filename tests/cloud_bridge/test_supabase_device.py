@@ -148,7 +148,7 @@ def test_a_device_sees_neither_titles_nor_contacts_nor_others(
         for call in calls:
             with pytest.raises(StoreError) as caught:
                 call(with_other)
-            assert (caught.value.kind, f"not of {other}" in caught.value.text) == ("permanent", True)
+            assert (caught.value.kind, f"not of {other}" in caught.value.text) == ("denied", True)
         with_other.close()
     neighbour.close()
     stranger.close()
@@ -182,7 +182,7 @@ def test_a_revoked_key_is_said_to_be_one_and_reads_nothing(
     sql(project, "UPDATE devices SET revoked_at = now() WHERE id = 'court-1'")
     error = refused(device)
     assert (error.kind, "was revoked" in error.text, "ezrec store device-key" in error.text) == (
-        "permanent",
+        "denied",
         True,
         True,
     )
@@ -213,7 +213,7 @@ def test_keys_minted_before_a_moment_are_over_and_newer_ones_are_not(project: Su
         except StoreError as error:
             outcomes.append(error.kind)
         store.close()
-    assert outcomes == ["permanent", "0"]
+    assert outcomes == ["denied", "0"]
 
 
 def test_a_wrong_key_is_told_from_a_revoked_one(project: SupabaseStandIn) -> None:
@@ -232,7 +232,7 @@ def test_a_wrong_key_is_told_from_a_revoked_one(project: SupabaseStandIn) -> Non
         store = SupabaseStore(Project(project.url, key, project.anon_key), None, limits=IMPATIENT)
         error = refused(store)
         store.close()
-        assert (error.kind, said in error.text, key in error.text) == ("permanent", True, False), error.text
+        assert (error.kind, said in error.text, key in error.text) == ("denied", True, False), error.text
 
 
 def test_the_gateway_wants_the_public_key_beside_a_device_key(project: SupabaseStandIn) -> None:
@@ -241,4 +241,4 @@ def test_the_gateway_wants_the_public_key_beside_a_device_key(project: SupabaseS
     )
     error = refused(store)
     store.close()
-    assert (error.kind, "Invalid API key" in error.text) == ("permanent", True)
+    assert (error.kind, "Invalid API key" in error.text) == ("denied", True)

@@ -65,7 +65,7 @@ ANSWERS: dict[str, tuple[Canned | Huge, str, str]] = {
         "stays there",
     ),
     "404 HTML": (Canned(404, HTML, "text/html"), "transient", "HTTP 404"),
-    "401": (Canned(401, body(message="Invalid API key")), "permanent", "does not know the key"),
+    "401": (Canned(401, body(message="Invalid API key")), "denied", "does not know the key"),
     "403 and no rows": (Canned(403, b"[]"), "permanent", "HTTP 403, not allowed"),
     "403 RLS": (
         Canned(403, body(code="42501", message='permission denied for table "x"')),
