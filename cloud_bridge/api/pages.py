@@ -32,7 +32,7 @@ STATIC = Path(__file__).parent / "static"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 CRAWLERS = re.compile(
     r"bot\b|bot/|crawl|spider|slurp|preview|facebookexternalhit|whatsapp|telegram|skype|embedly|linkexpander"
-    r"|\bgoogle-|mediapartners|python-requests|headless",
+    r"|\bgoogle-|mediapartners",
     re.IGNORECASE,
 )
 """What programs call themselves that open a link because somebody was sent it."""

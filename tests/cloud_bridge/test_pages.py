@@ -325,6 +325,20 @@ SEEK = """async () => {
   await new Promise((go) => film.addEventListener("seeked", go, {once: true}));
 }"""
 
+LATER = """async () => {  // a quarter of an hour's pause, then on
+  const film = document.getElementById("film");
+  film.pause();
+  const before = film.currentTime, now = Date.now;
+  Date.now = () => now() + 15 * 60 * 1000;
+  const renewed = new Promise((go) => film.addEventListener("loadedmetadata", go, {once: true}));
+  film.play();
+  await renewed;
+  while (film.paused || film.seeking || film.currentTime < before + 0.2) {
+    await new Promise((go) => film.addEventListener("timeupdate", go, {once: true}));
+  }
+  return [before, film.currentTime, film.src.includes("?again=")];
+}"""
+
 
 @pytest.mark.browser
 def test_the_film_plays_and_seeks_in_a_browser(served: Served, tmp_path: Path) -> None:
@@ -347,9 +361,12 @@ def test_the_film_plays_and_seeks_in_a_browser(served: Served, tmp_path: Path) -
         # Each waits for an event in the page: the page's policy forbids the polling of `wait_for_function`.
         page.evaluate(PLAY)
         page.evaluate(SEEK)
+        before, after, renewed = page.evaluate(LATER)
         size = page.evaluate(
             "() => { const f = document.getElementById('film'); return [f.videoWidth, f.duration]; }"
         )
         browser.close()
     assert size == [640, 8]
+    assert (before >= 6, before < after <= 8, renewed) == (True, True, True)
+    assert stats(served) == (1, 0)
     assert troubles == []
