@@ -26,7 +26,9 @@ AGENT_STATUS = Topic(
 AGENT_SYNC = Topic("agent_sync", "agent/{agent}/sync", Sync, "{agent}", False, "end of the retained snapshot")
 HEALTH = Topic("health", "health", Health, "health", True, "metrics and alarms of the device")
 BOOKING = Topic("booking", "booking/{id}", Booking, "bridge", True, "one booking", remembered=True)
-SCHEDULE_SYNC = Topic("schedule_sync", "schedule/sync", ScheduleSync, "bridge", True, "a complete schedule")
+SCHEDULE_SYNC = Topic(
+    "schedule_sync", "schedule/sync", ScheduleSync, "bridge", True, "a complete schedule", remembered=True
+)
 ASSET = Topic("asset", "asset/{sha256}", Asset, "uploader", True, "a logo or intro, here or on its way")
 CAMERA_STATUS = Topic(
     "camera_status", "camera/{cam}/status", CameraStatus, "camera_{cam}", True, "one camera"

@@ -54,13 +54,12 @@ from edge_agent.core.effects import (
     WatchCapture,
 )
 from edge_agent.core.facts import learn, learn_world
-from edge_agent.core.schedule import Schedule, cut_times
+from edge_agent.core.schedule import cut_times, last_seen
 from edge_agent.core.settings import Settings
 from edge_agent.core.take_plan import Clock, Facts, borders, expire, pin, refuse, replan, takes_at_start
 from edge_agent.core.takes import Take, old_causes, recount, settle_growing
 from schemas.agent import AgentStatus, Alarm
 from schemas.base import Message
-from schemas.booking import Booking
 from schemas.camera import CameraStatus
 from schemas.commands import Answer
 from schemas.recording import CaptureStage
@@ -183,13 +182,12 @@ def _started(
     state: State, inventory: object, remembered: Mapping[Address[Any], Message], settings: Settings
 ) -> State:
     found = inventory if isinstance(inventory, CameraInventory) else CameraInventory()
-    bookings = {at["id"]: message for at, message in remembered.items() if isinstance(message, Booking)}
     stages = {
         at["id"]: message
         for at, message in remembered.items()
         if isinstance(message, CaptureStage) and at["cam"] == state.cam
     }
-    facts = replace(state.facts, schedule=Schedule(bookings=bookings))
+    facts = replace(state.facts, schedule=last_seen(remembered))
     fresh = _fresh(state, settings)
     takes = takes_at_start(fresh, stages, found.claimed, facts, state.clock)
     causes = with_causes((), (cause for stage in stages.values() for cause in old_causes(stage)))

@@ -31,7 +31,7 @@ from edge_agent.core.device import Device, due_ns, looked_at, next_booking
 from edge_agent.core.effects import FilmFile, Measure, Measured
 from edge_agent.core.recording import Facts, booked, told
 from edge_agent.core.retention import retention
-from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync
+from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync, last_seen
 from edge_agent.core.settings import Settings
 from schemas.agent import AgentAvailability, AgentInfo, AgentStatus, Alarm
 from schemas.base import Message
@@ -171,9 +171,9 @@ def _busy(state: State) -> bool:
 
 def _started(state: State, remembered: Mapping[Address[Any], Message], stamp: Stamp) -> State:
     """Our own last words; those about a booking nobody has told us of yet are kept as they are."""
-    bookings = {at["id"]: message for at, message in remembered.items() if isinstance(message, Booking)}
-    state = replace(state, schedule=heard_all(state.schedule, bookings, None), measure_ns=stamp.mono_ns)
-    facts = {key: Facts(key, booking) for key, booking in bookings.items()}
+    schedule = last_seen(remembered)
+    state = replace(state, schedule=schedule, measure_ns=stamp.mono_ns)
+    facts = {key: Facts(key, booking) for key, booking in schedule.bookings.items()}
     loose = {at: message for at, message in remembered.items() if isinstance(message, Recording | Receipt)}
     return _claimed(replace(state, facts=facts, loose=loose), stamp)
 

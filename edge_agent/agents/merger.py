@@ -32,7 +32,7 @@ from edge_agent.core.merge_keep import deletable, expiry_ns, over, overtaken
 from edge_agent.core.merge_news import adopt, heard_segments, heard_stage, published, restored, without_behind
 from edge_agent.core.merge_view import refusal, stage_of, unwritten
 from edge_agent.core.merging import Desk
-from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync, wanted
+from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync, last_seen, wanted
 from edge_agent.core.settings import Settings
 from schemas.agent import AgentStatus, Alarm
 from schemas.base import Message
@@ -159,12 +159,11 @@ def _started(
 ) -> State:
     plans = (inventory if isinstance(inventory, MergerInventory) else MergerInventory()).plans
     stages = {at["id"]: message for at, message in remembered.items() if isinstance(message, MergeStage)}
-    bookings = {at["id"]: message for at, message in remembered.items() if isinstance(message, Booking)}
     jobs = {
         booking_id: restored(booking_id, plans.get(booking_id, ()), stages.get(booking_id), desk)
         for booking_id in {**plans, **stages}
     }
-    return replace(state, jobs=jobs, schedule=Schedule(bookings=bookings))
+    return replace(state, jobs=jobs, schedule=last_seen(remembered))
 
 
 def _world(state: State, topics: Mapping[Address[Any], Message], desk: Desk) -> State:

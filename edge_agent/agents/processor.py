@@ -23,7 +23,7 @@ from edge_agent.core.agent import (
 from edge_agent.core.camera_files import CameraFile
 from edge_agent.core.effects import FilmFile, Prepared, ProcessorInventory, Rendered
 from edge_agent.core.filming import Film
-from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync
+from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync, last_seen
 from edge_agent.core.settings import Settings
 from schemas.agent import AgentStatus, Alarm
 from schemas.base import Message
@@ -149,8 +149,8 @@ def _started(
     state: State, found: ProcessorInventory, remembered: Mapping[Address[Any], Message], stamp: Stamp
 ) -> State:
     stages = {at["id"]: message for at, message in remembered.items() if isinstance(message, ProcessStage)}
-    bookings = {at["id"]: message for at, message in remembered.items() if isinstance(message, Booking)}
-    state = replace(state, schedule=Schedule(bookings=bookings))
+    state = replace(state, schedule=last_seen(remembered))
+    bookings = state.schedule.bookings
     for booking_id in {**stages, **bookings, **found.films, **found.slots, **found.dresses}:
         film = Film(booking_id, booking=bookings.get(booking_id))
         if booking_id in stages:

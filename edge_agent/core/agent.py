@@ -55,7 +55,7 @@ class Stamp:
 class Started:
     """First event of a run: what the drivers found on disk, and our own last messages.
 
-    ``remembered`` holds the agent's own remembered topics and the bookings last seen.
+    ``remembered`` holds the agent's own remembered topics, and the bookings and their marker last seen.
     """
 
     inventory: object

@@ -7,10 +7,13 @@ all there are; until then the last one known stands. Pure.
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from edge_agent.core.agent import SECOND_NS, wall_ns
 from edge_agent.core.effects import RingFile
+from schemas.base import Message
 from schemas.booking import Booking, ScheduleSync, schedule_digest
+from schemas.topics import Address
 
 CUTS_BACK_NS = 2 * SECOND_NS
 CUTS_AHEAD_NS = 600 * SECOND_NS
@@ -25,12 +28,14 @@ class Schedule:
         present: ids the broker holds.
         withdrawn: ids that a matching snapshot proved gone.
         sync: the last snapshot marker.
+        newest: the highest generation of a marker that was ever heard, by an earlier run too.
     """
 
     bookings: Mapping[str, Booking] = field(default_factory=dict[str, Booking])
     present: frozenset[str] = frozenset()
     withdrawn: frozenset[str] = frozenset()
     sync: ScheduleSync | None = None
+    newest: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,16 @@ class Taken:
     by: str
     reason: str
     crossing: bool
+
+
+def last_seen(topics: Mapping[Address[Any], Message]) -> Schedule:
+    """What an earlier run knew: the bookings last seen, and how new their marker was.
+
+    The broker may come back from a power cut with less: an older marker proves nothing gone then.
+    """
+    bookings = {at["id"]: message for at, message in topics.items() if isinstance(message, Booking)}
+    markers = (message.generation for message in topics.values() if isinstance(message, ScheduleSync))
+    return Schedule(bookings=bookings, newest=max(markers, default=0))
 
 
 def heard(schedule: Schedule, booking_id: str, booking: Booking | None) -> Schedule:
@@ -60,16 +75,19 @@ def heard_all(schedule: Schedule, bookings: Mapping[str, Booking], sync: Schedul
     known tells, and then nothing is gone and no booking goes back to what it was.
     """
     withdrawn = schedule.withdrawn - bookings.keys()
-    if sync is not None and schedule.sync is not None and sync.generation < schedule.sync.generation:
+    present = frozenset(bookings)
+    if sync is not None and sync.generation < schedule.newest:
         known = {**bookings, **schedule.bookings}
-        return _settle(Schedule(known, frozenset(bookings), withdrawn, schedule.sync))
+        return _settle(replace(schedule, bookings=known, present=present, withdrawn=withdrawn))
     known = {**schedule.bookings, **bookings}
-    return _settle(Schedule(known, frozenset(bookings), withdrawn, sync or schedule.sync))
+    newest = sync.generation if sync is not None else schedule.newest
+    return _settle(Schedule(known, present, withdrawn, sync or schedule.sync, newest))
 
 
 def heard_sync(schedule: Schedule, sync: ScheduleSync | None) -> Schedule:
     """The snapshot marker changed."""
-    return _settle(replace(schedule, sync=sync))
+    newest = sync.generation if sync is not None else schedule.newest
+    return _settle(replace(schedule, sync=sync, newest=newest))
 
 
 def forget(schedule: Schedule, booking_id: str) -> Schedule:

@@ -42,7 +42,7 @@ from edge_agent.runtime.complaints import Complaints
 from edge_agent.runtime.core import HostCore, Identity, Turn
 from edge_agent.runtime.desk import Desk, Outgoing
 from edge_agent.runtime.journal import Journal
-from edge_agent.runtime.memory import Answered, Remembered
+from edge_agent.runtime.memory import LAST_SEEN, Answered, Remembered
 from edge_agent.runtime.notify import Notifier
 from edge_agent.runtime.presence import gone, subscriptions
 from edge_agent.runtime.snapshot import Reader, Snapshot, read
@@ -51,7 +51,7 @@ from schemas.agent import Sync
 from schemas.base import MAX_PAYLOAD_BYTES, Envelope, Message, PayloadError, decode, encode
 from schemas.booking import Booking
 from schemas.commands import Answer, LogLevelArgs
-from schemas.registry import AGENT_SYNC, BOOKING, COMMAND
+from schemas.registry import AGENT_SYNC, COMMAND
 from schemas.topics import Address
 
 __all__ = ["AlreadyRunning", "Drivers", "Host", "Place"]
@@ -330,7 +330,7 @@ class Host:
             self._snapshot.note_own(address, message, readable=readable)
         if not reads or not readable:
             return
-        if address.topic is BOOKING and not own:
+        if address.topic in LAST_SEEN and not own:
             self._memory.keep(address, message)
         if self._snapshot is not None:
             self._snapshot.note_world(address, message)

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from schemas.base import Message, PayloadError, validate
-from schemas.booking import Booking
+from schemas.booking import Booking, ScheduleSync
 from schemas.commands import Answer
 from schemas.receipt import Receipt
 from schemas.recording import FINAL_STATES, MergeStage, Recording
-from schemas.registry import find
+from schemas.registry import BOOKING, SCHEDULE_SYNC, find
 from schemas.topics import Address
 
 log = logging.getLogger(__name__)
 
 ANSWERED_FOR_NS = 24 * 3600 * 1_000_000_000
 MAX_ANSWERED = 20_000
+LAST_SEEN = (BOOKING, SCHEDULE_SYNC)
+"""Topics of the bridge that every agent remembers too: it records by them before it hears of anybody."""
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool) -> None:
@@ -55,11 +57,12 @@ def fsync_folder(folder: Path) -> None:
 def must_last(message: Message) -> bool:
     """Whether what is remembered has to outlive a power cut the moment it is said.
 
-    Recording depends on bookings; a final state, an account and a fixed number of slots are never taken back.
+    Recording depends on bookings and their marker; a final state, an account and a fixed number of slots are
+    never taken back.
     All else comes again from the disk's inventory or from the other agents.
     """
     match message:
-        case Booking() | Receipt():
+        case Booking() | ScheduleSync() | Receipt():
             return True
         case Recording():
             return message.state in FINAL_STATES

@@ -21,7 +21,7 @@ from edge_agent.core.settings import Settings
 from edge_agent.runtime.bus import Received
 from edge_agent.runtime.core import HostCore, Identity, Turn
 from edge_agent.runtime.desk import Desk, Outgoing
-from edge_agent.runtime.memory import must_last
+from edge_agent.runtime.memory import LAST_SEEN, must_last
 from edge_agent.sim.answered import Answered
 from edge_agent.sim.broker import Broker
 from edge_agent.sim.disk import Disk
@@ -30,7 +30,7 @@ from schemas.agent import AgentAvailability
 from schemas.base import Message, validate
 from schemas.commands import Answer
 from schemas.health import Availability
-from schemas.registry import AGENT_AVAILABILITY, AVAILABILITY, BOOKING, find
+from schemas.registry import AGENT_AVAILABILITY, AVAILABILITY, find
 from schemas.topics import Address
 
 Finish = Callable[[object], None]
@@ -223,7 +223,7 @@ class Node:
         own = {at: again(m) for at, m in topics.items() if at.topic.owner_of(at) == self.name}
         world = {at: m for at, m in topics.items() if at.topic.key in self._reads}
         for address, message in world.items():
-            if address.topic is BOOKING and address not in own:
+            if address.topic in LAST_SEEN and address not in own:
                 self._remember(address, message)
         self._knows_world = True
         self._shared.loop.note(self.name, "World", len(world))
@@ -235,7 +235,7 @@ class Node:
 
     def heard(self, address: Address[Any], message: Message | None) -> None:
         """See `Client`."""
-        if address.topic is BOOKING:
+        if address.topic in LAST_SEEN:
             self._remember(address, message)
         self._feed(Changed(address, message))
 

@@ -1,8 +1,7 @@
 """Runs the real bridge in a process that may be killed at any time, and forks it anew.
 
 `nursery.py PORT FOLDER`: every line on stdin asks for a new one; its process id is the answer. While
-``FOLDER/down`` exists the store is away; while ``FOLDER/lossy`` exists, every third answer of it is lost after it
-did what was asked.
+``FOLDER/down`` exists the store is away; while ``FOLDER/lossy`` exists, every third of its answers is lost.
 """
 
 import itertools

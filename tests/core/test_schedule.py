@@ -13,11 +13,13 @@ from edge_agent.core.schedule import (
     heard,
     heard_all,
     heard_sync,
+    last_seen,
     standing,
     taken_from,
     wanted,
 )
 from schemas.booking import Booking, ScheduleSync, schedule_digest
+from schemas.registry import BOOKING, SCHEDULE_SYNC
 from tests.agents.camera_rig import T0, at, booking, mono, ring_file
 
 
@@ -52,6 +54,21 @@ def test_a_remembered_booking_missing_from_the_broker_needs_the_marker_too() -> 
     remembered = Schedule(bookings={"a": one})
     assert wanted(heard_all(remembered, {}, None), "a")
     assert not wanted(heard_all(remembered, {}, marker()), "a")
+
+
+def test_after_a_restart_a_broker_with_an_old_memory_withdraws_nothing() -> None:
+    one, two, longer = booking(0, 10), booking(20, 30), booking(0, 15, rev=2)
+    newest = marker(7, a=longer, b=two)
+    known = last_seen({BOOKING.at(id="a"): longer, BOOKING.at(id="b"): two, SCHEDULE_SYNC.at(): newest})
+    old = heard_all(known, {"a": one}, marker(5, a=one))
+    assert standing(old) == {"a": longer, "b": two}
+    assert standing(heard_all(old, {}, None)) == {"a": longer, "b": two}
+    mended = heard_all(old, {"a": longer, "b": two}, newest)
+    assert standing(mended) == {"a": longer, "b": two}
+    assert standing(heard_all(old, {"b": two}, marker(8, b=two))) == {"b": two}
+    # A bridge that lost its count is believed once it speaks itself.
+    spoken = heard_sync(heard(heard(old, "a", None), "b", two), marker(3, b=two))
+    assert standing(spoken) == {"b": two}
 
 
 def test_a_broker_that_comes_back_with_an_old_memory_withdraws_nothing() -> None:
