@@ -91,16 +91,14 @@ class Post:
         self._note_failure(claimed, _Waits("others go first", self._clock.wall() + PUT_OFF))
 
     def _try(self, claimed: ClaimedMessage) -> None:
+        if claimed.id in self._out:
+            self._note_sent(claimed)
+            return
         try:
-            if claimed.id not in self._out:
-                self._check(claimed)
-                self._carry(claimed)
+            self._check(claimed)
+            self._carry(claimed)
         except NotSent as error:
             self._note_failure(claimed, error)
-            return
-        with self._lock:
-            self._out.add(claimed.id)
-        self._note_sent(claimed)
 
     def _check(self, claimed: ClaimedMessage) -> None:
         message = claimed.message
@@ -130,6 +128,7 @@ class Post:
                 lambda: mail_of(
                     letter_of(message, self._ways.to(claimed)), sender, message.recipient, claimed.id, now
                 ),
+                lambda: self._note_sent(claimed),
             )
             return
         secret = self._settings.notify.webhook_secret
@@ -140,11 +139,14 @@ class Post:
         signed = signature(secret.get_secret_value(), body, int(now.timestamp()))
         known = message.recipient in self._settings.notify.webhooks
         self._transports.poster.post(message.recipient, body, headers_of(signed), known=known)
+        self._note_sent(claimed)
 
     # --- rows ---
 
     def _note_sent(self, claimed: ClaimedMessage) -> None:
-        """Write it until the store has it: while it has not, this process at least does not send it again."""
+        """It is out: write that until the store has it; while it has not, we at least send it no more."""
+        with self._lock:
+            self._out.add(claimed.id)
         retrying = Retrying(
             retry=retry_if_exception_type(StoreError),
             wait=wait_exponential(0.2, max=10),

@@ -34,11 +34,15 @@ class Mailer:
         self._trust = trust
         self._whole_s = whole_s
 
-    def send(self, to: str, compose: Callable[[], bytes]) -> None:
-        """Send one mail; it is accepted when this returns.
+    def send(self, to: str, compose: Callable[[], bytes], taken: Callable[[], None] = lambda: None) -> None:
+        """Send one mail.
 
-        ``compose`` is asked for the mail after the server has agreed to take one for this recipient: a link
-        is made for a mail that goes, not for every try.
+        Args:
+            to: the address.
+            compose: asked for the mail after the server has agreed to take one for this recipient: a link is
+                made for a mail that goes, not for every try.
+            taken: called at once when the server has it, before any farewell: who dies between the two sends
+                it twice.
 
         Raises:
             Refused: no such address, or the server will not take it for good.
@@ -62,6 +66,7 @@ class Mailer:
             except (smtplib.SMTPServerDisconnected, OSError) as error:
                 raise Delayed("the mail server went away; it may have taken the mail", str(error)) from None
             _expect(answer, "the mail server does not take this mail")
+            taken()
 
     @contextmanager
     def _reached(self, host: str, own_name: str) -> Generator[smtplib.SMTP]:
