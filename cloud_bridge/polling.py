@@ -67,7 +67,8 @@ def _anew(state: State, news: Polled, stamp: Stamp) -> State:
         return replace(state, anew=found, cursor=news.cursor, again=True)
     if not found and known:
         text = f"The booking system knows none of the {len(known)} bookings it gave before: they stand"
-        return with_alarm(replace(state, anew={}), "store_changed", text, ANEW_MEND, stamp)
+        # Asked from the beginning: what was changed since alone would look like all there is.
+        return with_alarm(replace(state, anew={}, cursor=0), "store_changed", text, ANEW_MEND, stamp)
     missing = known.keys() - found.keys()
     near = {key: known[key] for key in missing if _is_near(state, key, stamp)}
     state = replace(state, rows=found, local=near, anew=None, cursor=news.cursor, unresolved=True)
