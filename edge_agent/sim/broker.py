@@ -1,12 +1,14 @@
 """The broker: retained topics in memory that may be lost or old, deliveries that are late or come twice."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from edge_agent.core.agent import SECOND_NS
+from edge_agent.runtime.bus import Received
 from edge_agent.sim.loop import MS_NS, Loop, Violation
 from schemas.base import Message
-from schemas.commands import Answer
+from schemas.commands import Answer, Command
 from schemas.topics import Address
 
 Watcher = Callable[[str, Address[Any], Message | None], None]
@@ -26,6 +28,10 @@ class Client(Protocol):
 
     def heard(self, address: Address[Any], message: Message | None) -> None:
         """One topic changed."""
+        ...
+
+    def ask(self, address: Address[Any], command: Received) -> None:
+        """A command came."""
         ...
 
     def cut_off(self) -> None:
@@ -85,23 +91,34 @@ class Broker:
             if client.name != name and client.reads(address):
                 self._deliver(client, session, address, message)
 
-    def command(self, name: str, act: Callable[[], None]) -> None:
-        """Bring a client something that is not retained; lost when it is not connected."""
-        client, session = self._clients.get(name, (None, 0))
+    def command(self, address: Address[Any], command_id: str, args: Mapping[str, Any]) -> None:
+        """Bring a command to the agent that answers it; lost when that is not connected."""
+        target = address["target"]
+        client, session = self._clients.get("bridge" if target == "booking" else target, (None, 0))
         if not self.up or client is None:
             return
+        payload = json.dumps({"id": command_id, "args": args}).encode()
+        received = Received(address.full("sim"), payload, retained=False)
 
         def arrive() -> None:
-            if self._clients.get(name) == (client, session):
-                act()
+            if self._clients.get(client.name) == (client, session):
+                client.ask(address, received)
 
         self.loop.after(self._lots.randint(1, 12) * MS_NS // 4, arrive)
 
-    def answer(self, name: str, answer: Answer) -> None:
-        """An answer for whoever asked; lost while its writer is not connected."""
-        if self.up and name in self._clients:
+    def say(self, name: str, address: Address[Any], message: Message) -> None:
+        """Something that is not retained; lost while its writer is not connected."""
+        if not self.up or name not in self._clients:
+            return
+        if isinstance(message, Command):
+            self.command(address, message.id or "", message.args)
+            return
+        if isinstance(message, Answer):
             for hear in self.hearers:
-                hear(answer)
+                hear(message)
+        for client, session in list(self._clients.values()):
+            if client.reads(address):
+                self._deliver(client, session, address, message)
 
     def _deliver(self, client: Client, session: int, address: Address[Any], message: Message | None) -> None:
         when_ns = self.loop.now_ns + self._lots.randint(1, 12) * MS_NS // 4

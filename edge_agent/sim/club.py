@@ -15,6 +15,19 @@ from schemas.base import utc_text
 from schemas.commands import Answer
 
 PATIENCE_NS = 4 * SECOND_NS
+ORDER_EVERY_NS = 900 * SECOND_NS
+ORDERS: tuple[tuple[tuple[str, str], dict[str, Any]], ...] = (
+    (("booking", "start"), {"minutes": 1}),
+    (("booking", "stop"), {}),
+    (("booking", "cut"), {"last_s": 20}),
+    (("uploader", "retry"), {}),
+    (("processor", "resume"), {}),
+    (("health", "doctor"), {}),
+    (("camera_left", "log_level"), {"level": "info"}),
+    (("booking", "cut"), {"last_s": "all"}),
+    (("nobody", "start"), {}),
+)
+"""Target and name of what is ordered from afar, and its arguments."""
 TRIES = 6
 
 
@@ -158,6 +171,31 @@ class Club:
                 self.loop.at(inside_ns, lambda: self._garble(ticket, lots.randint(5, 60) * SECOND_NS))
             case _:
                 pass
+
+    # --- from afar ---
+
+    def plan_orders(self, until_ns: int) -> None:
+        """Commands from pages far away: for the court, for agents, and such as make no sense."""
+        lots = self._lots
+        for number in range(1 + until_ns // ORDER_EVERY_NS):
+            when_ns = lots.randint(SECOND_NS, until_ns) // MS_NS * MS_NS
+            to, args = lots.choice(ORDERS)
+            late_ns = lots.choice((None, None, -SECOND_NS, 120 * SECOND_NS, 900 * SECOND_NS))
+            self.loop.at(when_ns, self._ordering(f"afar-{number}", to, args, late_ns))
+
+    def _ordering(
+        self, command_id: str, to: tuple[str, str], args: dict[str, Any], deadline_ns: int | None
+    ) -> Callable[[], None]:
+        def order() -> None:
+            now_ns, booking_id = self.loop.now_ns, booking_id_for(command_id)
+            kind = {"start": "manual", "cut": "clip"}.get(to[1])
+            if kind is not None:
+                self.tickets[booking_id] = Ticket(booking_id, kind, now_ns, now_ns + 60 * SECOND_NS, now_ns)
+            until = self._wall(now_ns + deadline_ns) if deadline_ns is not None else None
+            self.loop.note("afar", f"orders {to} {command_id}", until)
+            self.store.order(command_id, to, args, until)
+
+        return order
 
     # --- in the store ---
 

@@ -1,6 +1,5 @@
 """The whole device in one process of virtual time: clocks, disk, broker, cameras, agents, and its power."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,6 @@ from edge_agent.core.effects import DeleteMedia
 from edge_agent.core.settings import Camera as CameraSettings
 from edge_agent.core.settings import Film, Retention, Settings
 from edge_agent.core.take_plan import Clock
-from edge_agent.runtime.bus import Received
 from edge_agent.sim.bridging import BridgeDrivers
 from edge_agent.sim.broker import Broker
 from edge_agent.sim.bucket import Bucket, UploadDrivers
@@ -216,8 +214,7 @@ class Device:
         """See `capture.Device`."""
         now_ns = self.loop.now_ns
         return not any(
-            ticket.begin_ns - NEAR_BEFORE_NS <= now_ns <= ticket.room_ns
-            and now_ns <= ticket.end_ns + NEAR_AFTER_NS
+            ticket.begin_ns - NEAR_BEFORE_NS <= now_ns <= ticket.end_ns + NEAR_AFTER_NS
             for ticket in self.club.tickets.values()
         )
 
@@ -245,10 +242,7 @@ class Device:
 
     def press(self, name: str, command_id: str, args: dict[str, Any]) -> None:
         """See `club.Court`."""
-        address = COMMAND.at(target="booking", name=name)
-        payload = json.dumps({"id": command_id, "args": args}).encode()
-        command = Received(address.full("sim"), payload, retained=False)
-        self.broker.command("bridge", lambda: self.nodes["bridge"].ask(address, command))
+        self.broker.command(COMMAND.at(target="booking", name=name), command_id, args)
 
     def trustworthy(self) -> bool:
         """See `club.Court`."""

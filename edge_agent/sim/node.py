@@ -255,7 +255,7 @@ class Node:
             return
         outcome = desk.receive(address, command, self._shared.clocks.stamp(0).wall)
         if isinstance(outcome, Outgoing):
-            self._shared.broker.answer(self.name, outcome.answer)
+            self._shared.broker.say(self.name, outcome.address, outcome.answer)
         elif outcome is not None:
             self._feed(outcome)
 
@@ -263,7 +263,7 @@ class Node:
         desk = self._desk
         outgoing = desk.answer(command_id, answer, self._shared.clocks.stamp(0).wall) if desk else None
         if outgoing is not None:
-            self._shared.broker.answer(self.name, outgoing.answer)
+            self._shared.broker.say(self.name, outgoing.address, outgoing.answer)
 
     # --- one event ---
 
@@ -302,6 +302,9 @@ class Node:
             for address, message in turn.publish:
                 self._step()
                 self._shared.broker.publish(self.name, address, message)
+            for say in turn.say:
+                self._step()
+                self._shared.broker.say(self.name, say.address, say.message)
             for reply in turn.replies:
                 self._step()
                 self._reply(reply.command_id, reply.answer)

@@ -91,7 +91,7 @@ class RowJudge:
         now_ns = self.loop.now_ns
         if not ticket.history or now_ns < ticket.begin_ns:
             ticket.begin_ns = _ns(self._wall, booking.from_)
-            ticket.end_ns = _ns(self._wall, booking.to)
+        ticket.end_ns = _ns(self._wall, booking.to)
         rev = ticket.last.rev if ticket.last is not None else 0
         self.ensure(
             booking.rev > rev, f"{ticket.id} changed and its revision went from {rev} to {booking.rev}"
@@ -170,6 +170,8 @@ class RowJudge:
         for ticket in self.club.tickets.values():
             if ticket.history:
                 self._judge_results(ticket)
+        left = sorted(self.store.rows.commands.keys() - self.store.rows.answers.keys())
+        self.ensure(not left, f"commands from afar got no answer: {left}")
         for one in self.club.pressed.values():
             said = {answer.status for _, answer in one.answers}
             self.ensure(len(said) <= 1, f"{one.name} {one.id} was answered differently: {sorted(said)}")

@@ -61,6 +61,7 @@ def run(seed: int, hours: float, *, plant: "Plant | str | None" = None) -> Repor
     end_ns = round(hours * HOUR_NS)
     tickets = draw(loop.lots("bookings"), FIRST_NS, max(FIRST_NS + SECOND_NS, end_ns - 120 * SECOND_NS))
     device.club.plan(tickets)
+    device.club.plan_orders(end_ns)
     Faults(device, end_ns).plan()
     violation, fault = None, None
     try:

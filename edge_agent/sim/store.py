@@ -217,10 +217,12 @@ class Store:
         self.rows.automatic = on
         self._tell()
 
-    def order(self, command_id: str, target: str, name: str, args: Mapping[str, JsonValue]) -> None:
-        """A command from afar."""
-        now = utc_text(self._now())
-        command = StoredCommand(command_id, target, name, args, None, now, self._count())
+    def order(
+        self, command_id: str, to: tuple[str, str], args: Mapping[str, JsonValue], deadline: datetime | None
+    ) -> None:
+        """A command from afar, to a target and its command."""
+        now, until = utc_text(self._now()), utc_text(deadline) if deadline is not None else None
+        command = StoredCommand(command_id, *to, args, until, now, self._count())
         self.rows.commands[command_id] = command
         self._tell()
 
