@@ -39,7 +39,8 @@ class S3Kept:
     def size(self, key: str) -> int | None:
         try:
             with mapped(f"look at {key} in {self._place}"):
-                return self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
+                answer = self._client.head_object(Bucket=self._bucket, Key=key)
+            return cast("int", cast("dict[str, object]", answer).get("ContentLength", 0))
         except BucketError as error:
             if error.kind == "missing":
                 return None

@@ -160,7 +160,7 @@ class _S3Setup:
         try:
             with mapped("read the block of public access"):
                 answer = self._client.get_public_access_block(Bucket=self._bucket)
-            blocked = answer["PublicAccessBlockConfiguration"] == PRIVATE
+            blocked = cast("dict[str, object]", answer).get("PublicAccessBlockConfiguration") == PRIVATE
         except BucketError as error:
             if error.kind in ("unknown", "denied"):
                 text = f"{error.text}: see for yourself that the bucket has no public address"
@@ -225,7 +225,7 @@ class _S3Setup:
             if error.kind != "missing":
                 raise
             return []
-        return cast("list[Rule]", answer["Rules"])
+        return cast("list[Rule]", cast("dict[str, object]", answer).get("Rules") or [])
 
     def _written(self, rules: list[Rule]) -> bool:
         """Whether the server has these rules now; a server may refuse or forget what it does not know."""
