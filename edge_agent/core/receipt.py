@@ -58,6 +58,20 @@ def receipt_of(facts: Facts, state: RecordingState, versions: Mapping[str, str])
     )
 
 
+def with_delivery(receipt: Receipt, delivered_at: datetime) -> Receipt:
+    """The account when the film was delivered, perhaps long after it was closed; the first time counts."""
+    if receipt.whistle_to_delivered_s is not None:
+        return receipt
+    blown = next((one.at for one in receipt.timeline if one.what == "whistle"), receipt.planned_end)
+    known = [one for one in receipt.timeline if one.what != "delivered"]
+    return receipt.replace(
+        whistle_to_delivered_s=round((delivered_at - blown).total_seconds(), 3),
+        timeline=tuple(
+            sorted([*known, Milestone(at=delivered_at, what="delivered")], key=lambda one: one.at)
+        ),
+    )
+
+
 def _moved(moment: datetime, error_ms: float | None) -> datetime | None:
     return moment + timedelta(milliseconds=error_ms) if error_ms is not None else None
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from edge_agent.core.agent import Effect, Say
 from edge_agent.core.effects import DeleteMedia, WriteReceipt
-from edge_agent.core.receipt import due, receipt_of
+from edge_agent.core.receipt import due, receipt_of, with_delivery
 from edge_agent.core.recording import Facts, aged, delay, paced, progress, state_of
 from edge_agent.core.retention import failed_ends
 from edge_agent.core.settings import Settings
@@ -60,7 +60,11 @@ def looked_at(facts: Facts, view: View) -> Facts:
 
 
 def _accounted(facts: Facts, view: View) -> Facts:
-    """The account is closed once, when the recording is over."""
+    """The account is closed once, when the recording is over; delivery alone may come after that."""
+    delivered_at = facts.share.delivered_at if facts.share is not None else None
+    if facts.receipt is not None and delivered_at is not None:
+        receipt = with_delivery(facts.receipt, delivered_at)
+        return facts if receipt is facts.receipt else replace(facts, receipt=receipt)
     if facts.said is None or facts.receipt is not None or not due(facts, view.wall):
         return facts
     return replace(facts, receipt=receipt_of(facts, facts.said.state, view.versions))

@@ -156,6 +156,20 @@ def test_a_receipt_that_could_not_be_written_is_written_later() -> None:
     assert len(bench.take(WriteReceipt)) == 1
 
 
+def test_a_delivery_is_added_to_the_account_when_it_happens() -> None:
+    bench = Bench()
+    sent = share().replace(delivered_at=None)
+    bench.begin({**DONE, UPLOAD.at(id="b1"): upload(23), SHARE.at(id="b1"): sent}, 24)
+    at_ = RECEIPT.at(id="b1")
+    closed = retained(bench.state)[at_]
+    assert getattr(closed, "whistle_to_delivered_s", 0) is None
+    bench.send(Changed(SHARE.at(id="b1"), sent.replace(delivered_at=at(95))), 100)
+    told = retained(bench.state)[at_]
+    assert getattr(told, "whistle_to_delivered_s", None) == 75.0
+    bench.send(Changed(SHARE.at(id="b1"), sent.replace(delivered_at=at(99))), 101)
+    assert retained(bench.state)[at_] is told
+
+
 def test_a_receipt_written_before_a_restart_is_the_same_after_it() -> None:
     first = Bench()
     first.begin({**DONE, UPLOAD.at(id="b1"): upload(23), SHARE.at(id="b1"): share()}, 24)

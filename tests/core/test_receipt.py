@@ -1,8 +1,9 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from edge_agent.core.receipt import due, receipt_of
+from edge_agent.core.receipt import due, receipt_of, with_delivery
 from schemas.base import MAX_PAYLOAD_BYTES
 from schemas.receipt import FilmAccount
 from schemas.recording import Gap, Recording, RecordingState, WallMapping
@@ -91,3 +92,14 @@ def test_the_longest_account_fits_a_message() -> None:
 def test_an_upload_under_way_has_no_delay() -> None:
     receipt = receipt_of(facts(upload=upload(None), process=process(completed_at=None)), "failed", {})
     assert receipt.whistle_to_watchable_s is None
+
+
+def test_a_delivery_after_the_account_was_closed_is_added_once() -> None:
+    known = facts()
+    closed = receipt_of(replace(known, share=None, shared_at=None), "ready", {})
+    assert closed.whistle_to_delivered_s is None
+    blown = next(one.at for one in closed.timeline if one.what == "whistle")
+    delivered = with_delivery(closed, blown + timedelta(seconds=90))
+    assert delivered.whistle_to_delivered_s == 90.0
+    assert [one.what for one in delivered.timeline][-1] == "delivered"
+    assert with_delivery(delivered, blown + timedelta(seconds=99)) is delivered
