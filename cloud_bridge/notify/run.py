@@ -4,13 +4,16 @@ import logging
 import signal
 import threading
 from collections import OrderedDict
+from urllib.parse import urlsplit
 
 from cloud_bridge.notify.post import Transports
 from cloud_bridge.notify.sender import Sender
 from cloud_bridge.notify.smtp import Mailer
 from cloud_bridge.notify.webhook import Poster
+from cloud_bridge.shares import link_base
 from cloud_bridge.stores import open_messages, open_store
 from cloud_bridge.stores.base import Store, StoreError
+from edge_agent.core.addresses import is_loopback
 from edge_agent.core.settings import Settings
 from edge_agent.runtime import log as logs
 
@@ -84,6 +87,8 @@ def run_notify(settings: Settings, *, everywhere: bool = False) -> int:
         return EXIT_CONFIG if settings.bookings.kind == "supabase" else EXIT_SOFTWARE
     if settings.smtp.host is None:
         log.warning("no mail is sent: smtp.host is not set")
+    elif is_loopback(urlsplit(link_base(settings)).hostname or ""):
+        log.warning("links in mails lead to this machine only: api.share_base_url is not set")
     stores = Stores(settings)
     every_s = SQLITE_POLL_S if settings.bookings.kind == "sqlite" else settings.bookings.poll_s
     Sender(settings, stores.of, messages, transports_of(settings)).run(stop, every_s)

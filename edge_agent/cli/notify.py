@@ -1,5 +1,6 @@
 """Who is told: films to players, trouble to those who look after the court."""
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -31,7 +32,9 @@ def run(
     settings = read_settings(config)
     if all and settings.bookings.kind == "sqlite":
         fail("notify run: --all is for bookings.kind 'supabase': bookings here are of one device", 2)
-    raise typer.Exit(run_notify(settings, everywhere=all))
+    code = run_notify(settings, everywhere=all)
+    # A thread that waits for a mail server which hangs would keep the process until it is cut off.
+    os._exit(code)
 
 
 @notify.command("test")

@@ -197,3 +197,18 @@ def test_killed_while_the_server_thinks_it_over(config: Path, box: Mailbox) -> N
     assert [(one.state, one.attempt) for one in messages.told("court-1", "b1", "")] == [("waiting", 1)]
     messages.close()
     assert box.mails == []
+
+
+def test_a_server_that_hangs_does_not_keep_it_from_ending(config: Path, box: Mailbox) -> None:
+    arrived = threading.Event()
+
+    def think(_mail: bytes) -> str:
+        arrived.set()
+        return "hang"
+
+    box.data = think
+    film(config, "b1", "anna@example.org")
+    with start(config) as process:
+        assert arrived.wait(60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
