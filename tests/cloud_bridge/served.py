@@ -17,6 +17,7 @@ from cloud_bridge.api import create_app
 from cloud_bridge.api.context import Beside
 from cloud_bridge.api.live import Live
 from cloud_bridge.api.serve import config_of
+from cloud_bridge.api.tokens import TokenSource
 from cloud_bridge.api.visits import csrf_token
 from cloud_bridge.stores import NewBooking, Role, SqliteStore
 from cloud_bridge.stores.media import MediaFile, Slot, Whose
@@ -24,7 +25,7 @@ from cloud_bridge.stores.sqlite_audit import SqliteAudit
 from cloud_bridge.stores.sqlite_claims import SqliteClaims
 from cloud_bridge.stores.sqlite_media import SqliteMediaStore
 from cloud_bridge.stores.sqlite_people import SqlitePeople
-from edge_agent.core.settings import Settings
+from edge_agent.core.settings import Settings, Storage
 from schemas.receipt import ClockAccount, FilmAccount, Receipt
 from schemas.recording import Recording, UploadedObject, UploadStage
 
@@ -96,8 +97,12 @@ class Served:
     keys: dict[str, str] = field(default_factory=dict)
     port: int = 0
     live: Live | None = None
+    tokens: TokenSource | None = None
 
     def __enter__(self) -> Self:
+        if self.settings.storage == Storage():  # uploads go into a test's folder, not into a real device's
+            storage = Storage(root=str(self.folder / "device"))
+            self.settings = self.settings.model_copy(update={"storage": storage})
         self.store = SqliteStore(self.folder / "store.sqlite", self.clock)
         self.keys = {
             "admin": self.store.make_token("admin", "anna"),
@@ -109,7 +114,7 @@ class Served:
         self.audit = SqliteAudit(self.folder / "store.sqlite", self.clock)
         self.media = SqliteMediaStore(self.folder / "store.sqlite", self.clock)
         self.claims = SqliteClaims(self.folder / "store.sqlite", self.clock)
-        beside = Beside(self.people, self.audit, self.live, self.media, self.claims)
+        beside = Beside(self.people, self.audit, self.live, self.media, self.claims, self.tokens)
         self.app = create_app(self.settings, self.store, self.clock, beside)
         proxies = self.settings.api.trusted_proxies
         self._server = uvicorn.Server(config_of(self.app, "127.0.0.1", 0, proxies))
