@@ -48,12 +48,12 @@ def out_json(value: object) -> None:
     out(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def read_settings(config: Path | None) -> "Settings":
-    """The effective settings, or one line and exit 78."""
+def read_settings(config: Path | None, leave: frozenset[str] = frozenset()) -> "Settings":
+    """The effective settings, without the secrets to ``leave``; or one line and exit 78."""
     from edge_agent.runtime.settings import SettingsError, load
 
     try:
-        return load(config)
+        return load(config, leave=leave)
     except SettingsError as error:
         fail(str(error), EXIT_CONFIG)
 

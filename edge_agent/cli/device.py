@@ -1,11 +1,17 @@
 """Running a device: the demo, the supervisor, single agents, the bridge, the API."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_agent.cli.common import ConfigOption, fail, need_programs, read_settings, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.core.settings import Settings
+    from edge_agent.supervisor import Entry
 
 
 def demo(
@@ -82,22 +88,36 @@ def up(config: ConfigOption = None) -> None:
 
     from cloud_bridge.notify.run import run_notify, sends_here
     from edge_agent.app import agent_names, run_agent, run_api, run_keeper
+    from edge_agent.runtime.secret_files import THE_STORES
     from edge_agent.supervisor import Entry, Supervisor
 
-    settings = read_settings(config)
+    settings = read_settings(config, THE_STORES)
     need_programs("ffmpeg")
-    entries = [Entry(name, partial(run_agent, name, settings)) for name in agent_names(settings)]
-    entries.append(Entry("api", partial(run_api, settings)))
+    entries = [_entry(name, config, partial(run_agent, name), settings) for name in agent_names(settings)]
+    entries.append(Entry("api", partial(_with_key, config, run_api)))
     if settings.bookings.kind == "sqlite":  # else a cloud side keeps, with a key that no device has
         entries.append(Entry("keeper", partial(run_keeper, settings)))
     if sends_here(settings):
-        entries.append(Entry("notify", partial(run_notify, settings)))
+        entries.append(Entry("notify", partial(_with_key, config, run_notify)))
     pids = Path(settings.storage.root) / "state" / "run"
     try:
         pids.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         fail(f"up: {pids}: cannot be made ({error.strerror}); storage.root names where everything is kept")
     raise typer.Exit(Supervisor(entries, pids).run())
+
+
+def _entry(name: str, config: Path | None, run: "Callable[[Settings], int]", settings: "Settings") -> "Entry":
+    """An agent to be supervised; only the bridge has the booking system's key, read in its own process."""
+    from functools import partial
+
+    from edge_agent.supervisor import Entry
+
+    return Entry(name, partial(_with_key, config, run) if name == "bridge" else partial(run, settings))
+
+
+def _with_key(config: Path | None, run: "Callable[[Settings], int]") -> int:
+    return run(read_settings(config))
 
 
 def run(
@@ -108,9 +128,10 @@ def run(
     from functools import partial
 
     from edge_agent.app import agent_names, run_agent
-    from edge_agent.supervisor import Entry, Supervisor
+    from edge_agent.runtime.secret_files import THE_STORES
+    from edge_agent.supervisor import Supervisor
 
-    settings = read_settings(config)
+    settings = read_settings(config, THE_STORES)
     known = agent_names(settings)
     for name in agents:
         if name not in known:
@@ -118,8 +139,10 @@ def run(
     if "processor" in agents:
         need_programs("ffmpeg")
     if len(agents) == 1:
-        raise typer.Exit(run_agent(agents[0], settings))
-    raise typer.Exit(Supervisor([Entry(n, partial(run_agent, n, settings)) for n in agents]).run())
+        own = read_settings(config) if agents[0] == "bridge" else settings
+        raise typer.Exit(run_agent(agents[0], own))
+    entries = [_entry(name, config, partial(run_agent, name), settings) for name in agents]
+    raise typer.Exit(Supervisor(entries).run())
 
 
 def bridge(config: ConfigOption = None) -> None:

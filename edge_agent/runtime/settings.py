@@ -14,7 +14,7 @@ from typing import Any, cast
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from edge_agent.core.settings import Settings
-from edge_agent.runtime.secret_files import secret_folders, secret_values
+from edge_agent.runtime.secret_files import SecretExposed, secret_folders, secret_values
 
 PREFIX = "EZREC_"
 DEFAULT_PATH = "/etc/ezrec/ezrec.toml"
@@ -44,12 +44,18 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 """Names of the user's document and of the predecessor: variable -> section and key."""
 
 
-def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+def load(
+    path: Path | None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    leave: frozenset[str] = frozenset(),
+) -> Settings:
     """The effective settings.
 
     Args:
         path: the TOML file; None: ``EZREC_CONFIG``, else ``/etc/ezrec/ezrec.toml`` when there is one.
         environment: variables; the process's own when None.
+        leave: names of secrets whose files are not read.
 
     Raises:
         SettingsError: a file that cannot be read, or a key whose value is not what was expected.
@@ -65,9 +71,12 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
         if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             _put(data, _place(name), _value(value))
     passwords = data["mqtt"].get("passwords") if isinstance(data.get("mqtt"), dict) else None
-    for place, value in secret_values(secret_folders(env, passwords)):
-        if not _has(data, place):
-            _put(data, place, value)
+    try:
+        for place, value in secret_values(secret_folders(env, passwords), leave):
+            if not _has(data, place):
+                _put(data, place, value)
+    except SecretExposed as error:
+        raise SettingsError(str(error)) from None
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
