@@ -18,10 +18,6 @@ from cloud_bridge.objects.client import BucketError as KeptBucketError
 from cloud_bridge.outbox import Outbox
 from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.opening import open_hints, open_keeping, open_media, open_messages, open_store
-from cloud_bridge.stores.sqlite import sqlite_path
-from cloud_bridge.stores.sqlite_audit import SqliteAudit
-from cloud_bridge.stores.sqlite_claims import SqliteClaims
-from cloud_bridge.stores.sqlite_people import SqlitePeople
 from edge_agent import VERSION
 from edge_agent.agents import camera, health, merger, processor, uploader
 from edge_agent.core.agent import Agent
@@ -159,24 +155,22 @@ def run_agent(name: str, settings: Settings) -> int:
 
 def run_api(settings: Settings) -> int:
     """Serve the HTTP side in this process until SIGTERM. Returns the process's exit code."""
-    from cloud_bridge.api.live import LiveDevice  # noqa: PLC0415 - FastAPI is heavy, agents do not need it
+    from cloud_bridge.api.beside import open_beside  # noqa: PLC0415 - FastAPI is heavy, agents do not need it
+    from cloud_bridge.api.live import LiveDevice  # noqa: PLC0415 - the same
     from cloud_bridge.api.serve import serve  # noqa: PLC0415 - the same
 
     logs.set_up("api", settings.log.level)
-    path = sqlite_path(settings)
-    try:
-        store, people, audit = open_store(settings), SqlitePeople(path), SqliteAudit(path)
-        claims = SqliteClaims(path)
-        uploads = open_media(settings)
-    except StoreError as error:
-        log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
-        return EXIT_SOFTWARE
     try:
         live = LiveDevice(endpoint_of(settings, "api"), settings.device.id)
     except OSError as error:
         log.warning("the device is known by its rows alone: its broker's password cannot be read (%s)", error)
         live = None
-    serve(settings, store, people, audit, live, uploads, claims)
+    try:
+        store, beside = open_store(settings), open_beside(settings, live)
+    except StoreError as error:
+        log.error("api cannot start: %s", error.text)  # noqa: TRY400 - one line, no trace
+        return EXIT_SOFTWARE
+    serve(settings, store, beside)
     return 0
 
 

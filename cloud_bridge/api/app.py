@@ -80,6 +80,7 @@ def create_app(
         more.live,
         MediaSide(more.uploads, desk_of(settings, more.uploads)) if more.uploads is not None else None,
         more.claims,
+        more.tokens,
     )
     app = FastAPI(
         title="EZREC",

@@ -94,8 +94,7 @@ def barred(request: Request, share: ShareRow, audience: str) -> HTTPStatus | Non
         opens = ctx.claims is not None and opener is not None and ctx.claims.opens(share.share_id, opener)
         return None if opens else HTTPStatus.UNAUTHORIZED
     if audience == "members":
-        headers = Headers(scope=request.scope)
-        found = who_asks(headers, request.url.scheme, ctx.store, ctx.people, ctx.settings)
+        found = who_asks(Headers(scope=request.scope), request.url.scheme, ctx)
         member = found is not None and of_this_club(found.principal, ctx.settings)
         return None if member else HTTPStatus.FORBIDDEN
     return None

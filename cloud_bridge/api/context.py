@@ -11,6 +11,7 @@ from fastapi import Request
 from cloud_bridge.api.feed import Feed
 from cloud_bridge.api.limits import Limits
 from cloud_bridge.api.live import Live
+from cloud_bridge.api.tokens import TokenSource
 from cloud_bridge.media.desk import Desk
 from cloud_bridge.objects import Objects
 from cloud_bridge.passwords import Passwords
@@ -41,6 +42,7 @@ class Beside:
         live: the device's topics; without, it is known by its rows alone.
         uploads: logos and intros; without, none are taken.
         claims: codes for films; without, there are none.
+        tokens: a Supabase project's users, by their tokens; without, none of them come in.
     """
 
     people: PeopleStore | None = None
@@ -48,6 +50,7 @@ class Beside:
     live: Live | None = None
     uploads: UserMediaStore | None = None
     claims: ClaimStore | None = None
+    tokens: TokenSource | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Context:
     live: Live | None = None
     media: MediaSide | None = None
     claims: ClaimStore | None = None
+    tokens: TokenSource | None = None
     feed: Feed = field(default_factory=Feed)
     answered: Counter[int] = field(default_factory=Counter[int])
 

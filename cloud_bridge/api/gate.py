@@ -83,10 +83,7 @@ class Gate:
         headers = Headers(scope=scope)
         if "authorization" not in headers and "cookie" not in headers:
             return False
-        ctx = self._context
-        found = await anyio.to_thread.run_sync(
-            who_asks, headers, scope["scheme"], ctx.store, ctx.people, ctx.settings
-        )
+        found = await anyio.to_thread.run_sync(who_asks, headers, scope["scheme"], self._context)
         if found is not None:
             scope.setdefault("state", {}).update(asking=found, principal=found.principal)
         return found is not None

@@ -10,12 +10,7 @@ from fastapi import FastAPI
 
 from cloud_bridge.api.app import create_app
 from cloud_bridge.api.context import Beside, Context
-from cloud_bridge.api.live import Live
-from cloud_bridge.stores.audit import AuditStore
 from cloud_bridge.stores.base import Store
-from cloud_bridge.stores.claims import ClaimStore
-from cloud_bridge.stores.media import UserMediaStore
-from cloud_bridge.stores.people import PeopleStore
 from edge_agent.core.settings import Settings
 
 GRACE_S = 5
@@ -34,16 +29,8 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(
-    settings: Settings,
-    store: Store,
-    people: PeopleStore | None = None,
-    audit: AuditStore | None = None,
-    live: Live | None = None,
-    uploads: UserMediaStore | None = None,
-    claims: ClaimStore | None = None,
-) -> None:
-    """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes the stores.
+def serve(settings: Settings, store: Store, beside: Beside | None = None) -> None:
+    """Serve on ``settings.api.host`` and ``port`` until SIGTERM or SIGINT; closes all it was given.
 
     Only in a process's main thread. Requests under way get 5 s to end. Addresses are never logged:
     a link is a secret.
@@ -51,7 +38,7 @@ def serve(
     Raises:
         SystemExit: the address is taken (uvicorn says so in the log).
     """
-    app = create_app(settings, store, beside=Beside(people, audit, live, uploads, claims))
+    app = create_app(settings, store, beside=beside)
     api = settings.api
     server = Server(config_of(app, api.host, api.port, api.trusted_proxies), app)
 
@@ -64,7 +51,8 @@ def serve(
     try:
         server.run()
     finally:
-        for one in (store, people, audit, uploads, claims):
+        more = beside or Beside()
+        for one in (store, more.people, more.audit, more.uploads, more.claims, more.tokens):
             if one is not None:
                 one.close()
 

@@ -10,11 +10,12 @@ from fastapi import Request, Response
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
+from cloud_bridge.api.context import Context
 from cloud_bridge.api.html import FORM, read_form
 from cloud_bridge.api.problems import Problem
-from cloud_bridge.stores.base import Principal, Store
-from cloud_bridge.stores.people import PeopleStore, Session
-from edge_agent.core.settings import Settings
+from cloud_bridge.api.tokens import is_jwt
+from cloud_bridge.stores.base import Principal
+from cloud_bridge.stores.people import Session
 
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
@@ -40,9 +41,7 @@ def asking(request: Request) -> Asking:
     return cast("Asking", request.state.asking)
 
 
-def who_asks(
-    headers: Headers, scheme: str, store: Store, people: PeopleStore | None, settings: Settings
-) -> Asking | None:
+def who_asks(headers: Headers, scheme: str, ctx: Context) -> Asking | None:
     """Who a key or a cookie stands for; None for a stranger. A key goes before a cookie. Blocks.
 
     Raises:
@@ -50,13 +49,20 @@ def who_asks(
     """
     kind, _, key = headers.get("authorization", "").partition(" ")
     if kind:
-        found = store.principal(key.strip()) if kind.lower() == "bearer" and key.strip() else None
+        found = _bearer(key.strip(), ctx) if kind.lower() == "bearer" and key.strip() else None
         return Asking(found) if found else None
+    people = ctx.people
     token = cookie_parser(headers.get("cookie", "")).get(cookie_name(scheme))
-    visit = people.visit(token, settings.api.session_idle_h * 3600.0) if people and token else None
+    visit = people.visit(token, ctx.settings.api.session_idle_h * 3600.0) if people and token else None
     if visit is None or token is None:
         return None
     return Asking(visit.principal, visit.session, csrf_token(token))
+
+
+def _bearer(key: str, ctx: Context) -> Principal | None:
+    if ctx.tokens is not None and is_jwt(key):
+        return ctx.tokens.principal(key)
+    return ctx.store.principal(key)
 
 
 def cookie_name(scheme: str) -> str:
