@@ -59,7 +59,7 @@ begin
     if exists (select from ezrec.migrations where name = '0002_tables') then
         return;  -- what has these names now is ours
     end if;
-    -- The predecessor's tables keep every row, out of reach of anybody's key; 0010 offers to take the rows over.
+    -- The predecessor's tables keep every row, out of reach of anybody's key; 0012 offers to take the rows over.
     foreach v_table in array array [
         'bookings', 'videos', 'recordings', 'user_settings', 'cameras', 'system_status', 'shared_links'
     ] loop

@@ -1,4 +1,4 @@
--- Every table. Who may do what is in 0003 and 0011, what happens by itself in 0004 and 0005.
+-- Every table. Who may do what is in 0003 and 0013, what happens by itself in 0004 and 0005.
 
 create table if not exists public.organisations (
     id ezrec.id primary key,
@@ -92,7 +92,7 @@ create table if not exists public.booking_people (
 create table if not exists public.results (
     device_id ezrec.id not null references public.devices (id),
     booking_id ezrec.id not null,
-    kind text not null check (kind ~ '^[a-z_]{1,40}$'),
+    kind text not null check (kind ~ '^[a-z0-9_]{1,40}$'),
     seq bigint not null default 0,
     body jsonb not null check (jsonb_typeof(body) = 'object' and octet_length(body::text) <= 1000000),
     stored_at timestamptz not null,

@@ -1,5 +1,5 @@
 -- Who asks, and which rows they reach. Everything not named here is refused: row level security is on for every
--- table (0002), and privileges are given one by one (0011).
+-- table (0002), and privileges are given one by one (0013).
 --
 -- PostgREST sets the role of the key and `request.jwt.claims`. The functions that read memberships and devices run
 -- with their owner's rights (SECURITY DEFINER), or policies on `members` and `devices` would ask themselves without end;

@@ -29,9 +29,9 @@ def test_what_is_missing_is_applied_and_nothing_twice(postgres: Server) -> None:
         assert ran("--dsn", dsn, "--check")[0] == 0
         with connected(dsn) as db:
             db.execute(
-                "DELETE FROM ezrec.migrations WHERE name = '0011_grants'; GRANT SELECT ON members TO anon"
+                "DELETE FROM ezrec.migrations WHERE name = '0013_grants'; GRANT SELECT ON members TO anon"
             )
-        assert ran("--dsn", dsn)[1] == "applied 0011_grants\n"
+        assert ran("--dsn", dsn)[1] == "applied 0013_grants\n"
         with connected(dsn) as db:
             may = db.execute("SELECT has_table_privilege('anon', 'members', 'SELECT') AS may").fetchone()
             assert may == {"may": False}

@@ -155,7 +155,7 @@ begin
     return 'null';
 end $$;
 
--- --- privileges, as in 0011 ---
+-- --- privileges, as in 0013 ---
 
 do $$
 declare
@@ -177,4 +177,4 @@ end $$;
 
 notify pgrst, 'reload schema';
 
-insert into ezrec.migrations (name) values ('0012_media') on conflict do nothing;
+insert into ezrec.migrations (name) values ('0014_media') on conflict do nothing;

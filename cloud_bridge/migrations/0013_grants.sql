@@ -133,4 +133,4 @@ end $$;
 -- PostgREST looks at the schema again.
 notify pgrst, 'reload schema';
 
-insert into ezrec.migrations (name) values ('0011_grants') on conflict do nothing;
+insert into ezrec.migrations (name) values ('0013_grants') on conflict do nothing;

@@ -102,4 +102,4 @@ begin
     return to_jsonb(v_id);
 end $$;
 
-insert into ezrec.migrations (name) values ('0007_device') on conflict do nothing;
+insert into ezrec.migrations (name) values ('0008_device') on conflict do nothing;

@@ -198,4 +198,4 @@ begin
     return v_answer;
 end $$;
 
-insert into ezrec.migrations (name) values ('0008_messages') on conflict do nothing;
+insert into ezrec.migrations (name) values ('0009_messages') on conflict do nothing;

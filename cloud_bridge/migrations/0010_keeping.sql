@@ -234,4 +234,4 @@ begin
     return v_gone;
 end $$;
 
-insert into ezrec.migrations (name) values ('0009_keeping') on conflict do nothing;
+insert into ezrec.migrations (name) values ('0010_keeping') on conflict do nothing;
