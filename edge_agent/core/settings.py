@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from edge_agent.core.addresses import bad_address, bad_quiet, bad_url, is_loopback
+from edge_agent.core.addresses import bad_address, bad_quiet, bad_url, is_loopback, plain_address
 from schemas.base import Id
 from schemas.booking import Layout, Place, Sha256
 from schemas.work import CameraName
@@ -248,8 +248,8 @@ class Notify(Section):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         for address in self.emails:
-            if bad_address(address):
-                raise ValueError(f"emails: {bad_address(address)}")
+            if plain_address(address) is None:
+                raise ValueError("emails: expected e-mail addresses like otto@club.example")
         for url in self.webhooks:
             if bad_url(url):
                 raise ValueError(f"webhooks: {bad_url(url)}")

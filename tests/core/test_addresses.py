@@ -131,7 +131,11 @@ def test_quiet_hours_within_a_day() -> None:
 @pytest.mark.parametrize(
     ("tables", "line"),
     [
-        ({"EZREC_NOTIFY__EMAILS": '["anna"]'}, "notify: Value error, emails: expected an e-mail address"),
+        ({"EZREC_NOTIFY__EMAILS": '["anna"]'}, "notify: Value error, emails: expected e-mail addresses"),
+        (
+            {"EZREC_NOTIFY__EMAILS": '["Anna <anna@club.example>"]'},
+            "notify: Value error, emails: expected e-mail addresses like otto@club.example",
+        ),
         (
             {"EZREC_NOTIFY__WEBHOOK_SECRET": "secret-path"},
             "notify: Value error, webhook_secret: at least 16 characters expected",
