@@ -213,28 +213,6 @@ class SaveAutomatic(Effect):
 
 
 @dataclass(frozen=True)
-class SaveResult(Effect):
-    """Store a topic's message as a row, idempotent by kind, booking and digest. Result None.
-
-    For recordings, receipts and uploads.
-    """
-
-    booking_id: str
-    kind: str
-    message: Message
-    lane: str = field(default="store", init=False)
-
-
-@dataclass(frozen=True)
-class MakeShare(Effect):
-    """Make the booking's one share when there is none. Result: `ShareMade` (never the link)."""
-
-    booking_id: str
-    expires_at: str
-    lane: str = field(default="store", init=False)
-
-
-@dataclass(frozen=True)
 class ShareMade:
     """A share exists."""
 
