@@ -235,6 +235,10 @@ UNITS: Mapping[str, Unit] = {
         watchdog_s=0,
         tells=False,
         umask="0007",
+        last=(
+            "# The worker that looks at uploads shuts itself in with these.",
+            "SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
+        ),
     ),
 }
 """By file name. `ezrec install` enables one camera unit per camera, by its backend."""

@@ -4,6 +4,7 @@ Linux, by its own calls; standard library only: the worker runs it. Each measure
 or a container refuses is named in the answer, and the others hold.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -44,7 +45,8 @@ def confine(bounds: Bounds, readable: Iterable[str]) -> dict[str, str]:
         OSError: the limits cannot be set: without them nothing is looked at.
     """
     parent = os.getppid()
-    os.nice(15)
+    with contextlib.suppress(OSError):  # a service's sandbox may forbid it
+        os.nice(15)
     _limit(bounds)
     refused: dict[str, str] = {}
     measures: tuple[tuple[str, Callable[[], None]], ...] = (

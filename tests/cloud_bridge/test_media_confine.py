@@ -16,6 +16,7 @@ from tests.support import uploads
 
 ROOT = Path(__file__).resolve().parents[2]
 UNSHARE = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+SETPRIORITY = {"x86_64": 141, "aarch64": 140}[platform.machine()]
 LANDLOCK = 444
 
 INSIDE = """
@@ -105,7 +106,7 @@ print(json.dumps(look_at(Path(sys.argv[1]), "picture", Bounds())))
 
 
 @pytest.mark.parametrize(
-    ("refused", "named"), [([UNSHARE], {"network"}), ([UNSHARE, LANDLOCK], {"network", "files"})]
+    ("refused", "named"), [([UNSHARE, SETPRIORITY], {"network"}), ([UNSHARE, LANDLOCK], {"network", "files"})]
 )
 def test_where_a_system_refuses_a_part_the_rest_holds_and_it_is_said(
     tmp_path: Path, refused: list[int], named: set[str]
