@@ -18,6 +18,7 @@ from cloud_bridge.notify.outcome import Delayed, Refused
 from cloud_bridge.notify.text import Letter, Way, harmless
 from cloud_bridge.stores.messages import ClaimedMessage
 from edge_agent.core.addresses import bad_url
+from schemas.base import utc_text
 
 WHOLE_S = 10.0
 TYPES: Mapping[str, str] = {
@@ -57,7 +58,7 @@ def body_of(claimed: ClaimedMessage, letter: Letter, way: Way | None) -> bytes:
     }
     if way is not None and way.kind == "link":
         body["share_url"] = way.url
-        body["share_expires_at"] = way.expires_at.isoformat() if way.expires_at else None
+        body["share_expires_at"] = utc_text(way.expires_at) if way.expires_at else None
     return json.dumps(body, ensure_ascii=False).encode()
 
 

@@ -72,7 +72,7 @@ class Club:
     def new_sender(self) -> Sender:
         """Another sender over the same store."""
         messages = self.post()
-        transports = Transports(Mailer(self.settings.smtp, whole_s=5), Poster(whole_s=5))
+        transports = Transports(Mailer(self.settings.smtp), Poster(whole_s=60))
         sender = Sender(self.settings, self.of, messages, transports, self.clock, watch_every_s=0)
         self._open.callback(sender.close)
         return sender

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
+from cloud_bridge.notify.run import Stores, sends_here
 from cloud_bridge.stores import NewBooking, SqliteStore, sqlite_path
 from cloud_bridge.stores.sqlite_device import DeviceRows
 from cloud_bridge.stores.sqlite_messages import SqliteMessages
 from edge_agent.cli.main import app
 from edge_agent.core.effects import Notice, ResultRow
-from edge_agent.core.settings import Device
+from edge_agent.core.settings import Bookings, Device, Notify, Settings, Storage
 from edge_agent.runtime.clock import SystemClock
 from edge_agent.runtime.settings import load
 from schemas.base import utc_text
@@ -212,3 +214,16 @@ def test_a_server_that_hangs_does_not_keep_it_from_ending(config: Path, box: Mai
         assert arrived.wait(60)
         process.send_signal(signal.SIGTERM)
         assert process.wait(40) == 0
+
+
+def test_who_sends() -> None:
+    cloud = Bookings(kind="supabase", url="https://project.example", key=SecretStr("k"))
+    assert sends_here(Settings())
+    assert not sends_here(Settings(bookings=cloud))
+    assert sends_here(Settings(bookings=cloud, notify=Notify(send=True)))
+
+
+def test_a_devices_rows_are_opened_once(tmp_path: Path) -> None:
+    stores = Stores(Settings(storage=Storage(root=str(tmp_path))))
+    assert stores.of("court-1") is stores.of("court-1")
+    stores.close()
