@@ -76,6 +76,17 @@ Moment = Annotated[
 """An aware instant, written in UTC with Z. Naive times are refused, and those of another age."""
 
 
+def _one_line(text: str) -> str:
+    """Refuse what is no line: no store, mail or log takes a NUL or a line break in a name."""
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise ValueError("expected one line without control characters")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+"""A text of one line, as people type names and addresses."""
+
+
 class Message(BaseModel):
     """Body of one topic's payload. Frozen; unknown fields are ignored (CONTRACT 3)."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator
 
-from schemas.base import OPERATIONAL, PERSONAL, PUBLIC, Id, Message, Moment
+from schemas.base import OPERATIONAL, PERSONAL, PUBLIC, Id, Line, Message, Moment
 from schemas.booking import Deliverable, Layout
 
 Role = Literal["court", "admin"]
@@ -55,8 +55,8 @@ class BookArgs(Message):
     audience: Annotated[Literal["link", "code", "members"], PUBLIC] = "link"
     layout: Annotated[Layout | None, PUBLIC] = None
     deliver: Annotated[tuple[Deliverable, ...], PUBLIC] = ("film",)
-    title: Annotated[str | None, PERSONAL] = Field(default=None, max_length=200)
-    contacts: Annotated[tuple[Annotated[str, StringConstraints(max_length=200)], ...], PERSONAL] = Field(
+    title: Annotated[Line | None, PERSONAL] = Field(default=None, max_length=200)
+    contacts: Annotated[tuple[Annotated[Line, StringConstraints(max_length=200)], ...], PERSONAL] = Field(
         default=(), max_length=20
     )
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from fastapi import Query
@@ -18,7 +19,7 @@ from cloud_bridge.api.problems import Problem
 from cloud_bridge.api.story import Facts
 from cloud_bridge.stores.base import BookingRow, Position, RecordingRow, ShareRow
 from schemas.agent import Alarm
-from schemas.base import Id, Moment, utc_text
+from schemas.base import ID_PATTERN, Id, Line, Moment, utc_text
 from schemas.booking import Deliverable, Layout
 from schemas.camera import CameraStatus
 from schemas.commands import BookArgs
@@ -26,7 +27,10 @@ from schemas.commands import BookArgs
 T = TypeVar("T")
 Limit = Annotated[int, Query(ge=1, le=200, description="rows of a page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
-Contact = Annotated[str, StringConstraints(max_length=200)]
+Contact = Annotated[Line, StringConstraints(max_length=200)]
+
+
+_AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
 
 class Out(BaseModel):
@@ -62,7 +66,7 @@ class BookingPatch(BaseModel):
     audience: Literal["link", "code", "members"] | None = None
     layout: Layout | None = None
     deliver: tuple[Deliverable, ...] | None = None
-    title: Annotated[str, StringConstraints(max_length=200)] | None = None
+    title: Annotated[Line, StringConstraints(max_length=200)] | None = None
     contacts: Annotated[tuple[Contact, ...], Field(max_length=20)] | None = None
 
     @model_validator(mode="after")
@@ -343,6 +347,8 @@ def position(cursor: str | None) -> Position | None:
     except (binascii.Error, ValueError):
         raise Problem(422, "cursor: expected `next` of another page") from None
     at, _, row_id = text.partition(" ")
+    if not (_AT.fullmatch(at) and re.fullmatch(ID_PATTERN, row_id)):
+        raise Problem(422, "cursor: expected `next` of another page")
     return Position(at, row_id)
 
 

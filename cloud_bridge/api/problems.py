@@ -18,6 +18,7 @@ _STATUS = {"transient": 503, "full": 507, "input": 409, "gone": 404}
 
 _BROKEN = "something went wrong here; it has been written to the log"
 _TROUBLE = {503: "the store does not answer: try again in a moment", 507: "the store's disk is full"}
+_ROUTED = {404: "there is nothing at this address", 405: "this address does not take that method"}
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
@@ -74,7 +75,9 @@ def _ours(_request: Request, error: Exception) -> Response:
 
 def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    return problem(error.status_code, str(error.detail), error.headers)
+    said = str(error.detail)
+    plain = said == HTTPStatus(error.status_code).phrase
+    return problem(error.status_code, _ROUTED.get(error.status_code, said) if plain else said, error.headers)
 
 
 def _invalid(_request: Request, error: Exception) -> Response:

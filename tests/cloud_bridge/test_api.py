@@ -87,6 +87,10 @@ def test_without_an_id_each_is_a_booking_of_its_own(served: Served) -> None:
         ({**BOOKING, "deliver": ["merged"]}, "not offered yet"),
         ({**BOOKING, "colour": "red"}, "colour"),
         ({**BOOKING, "kind": "manual"}, "kind"),
+        ({**BOOKING, "title": "a\x00b"}, "title"),
+        ({**BOOKING, "contacts": ["a@example.org\nBcc: b@example.org"]}, "contacts.0"),
+        ({**BOOKING, "start": "0001-01-01T00:00:00+01:00"}, "expected a year from 1970 to 2199"),
+        ({**BOOKING, "end": "9999-12-31T23:59:59-01:00"}, "expected a year from 1970 to 2199"),
     ],
 )
 def test_what_is_no_booking_is_said_in_one_line(served: Served, body: object, words: str) -> None:
@@ -146,7 +150,15 @@ def test_pages_of_bookings_lead_to_each_other(served: Served) -> None:
         "GET", "/api/v1/bookings?from=2026-03-01T13:00:00Z&to=2026-03-01T14:00:00Z", "user"
     ).json
     assert [row["id"] for row in within["items"]] == ["b1"]
-    for query in ("limit=0", "limit=201", "cursor=%ff", "from=2026-03-01T13:00:00", "status=odd"):
+    for query in (
+        "limit=0",
+        "limit=201",
+        "cursor=%ff",
+        "cursor=AAAA",
+        "cursor=MjAyNg",
+        "from=2026-03-01T13:00:00",
+        "status=odd",
+    ):
         problem(served.ask("GET", f"/api/v1/bookings?{query}", "user"), 422)
 
 

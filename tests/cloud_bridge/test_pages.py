@@ -251,7 +251,7 @@ def test_a_film_that_is_no_longer_in_its_folder_is_404(served: Served, tmp_path:
     ("method", "path", "status", "says"),
     [
         ("GET", "/nowhere", 404, "Nothing here"),
-        ("DELETE", "/login", 405, "Method Not Allowed"),
+        ("DELETE", "/login", 405, "This address does not take that method."),
         ("POST", "/login", 415, "A form is expected"),
         ("GET", "{link}/video", 409, "The film is not complete yet."),
         ("GET", "/metrics", 401, "Log in, or send a key."),
