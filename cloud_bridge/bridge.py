@@ -11,7 +11,7 @@ from typing import Any
 from cloud_bridge import court, flow, polling, remote, results, schedule, telling
 from cloud_bridge.keys import is_service_role
 from cloud_bridge.resolve import Dressings
-from cloud_bridge.state import State, poll_every_ns, with_alarm
+from cloud_bridge.state import FORGOTTEN_NS, State, poll_every_ns, with_alarm
 from edge_agent.core.agent import (
     Acts,
     Agent,
@@ -186,10 +186,13 @@ def _pursue(state: State, stamp: Stamp, settings: Settings) -> tuple[State, Acts
         effects.append(AwaitHint(HINT))
     every_ns = poll_every_ns(state, settings)
     due = state.again or state.polled_ns is None or stamp.mono_ns - state.polled_ns >= every_ns
-    if due and not state.polling:
-        state = replace(state, polling=True, again=False)
+    lost = state.polling and stamp.mono_ns - state.asked_ns >= FORGOTTEN_NS
+    if due and (lost or not state.polling):
+        state = replace(state, polling=True, asked_ns=stamp.mono_ns, again=False)
         effects.append(PollStore(POLL, state.cursor))
-    state = replace(state, poll_ns=None if state.polling else (state.polled_ns or 0) + every_ns)
+    next_ns = state.asked_ns + FORGOTTEN_NS if state.polling else (state.polled_ns or 0) + every_ns
+    if state.poll_ns != next_ns:
+        state = replace(state, poll_ns=next_ns)
     state, more = flow.due(state, stamp, settings)
     return state, (*acts, *effects, *more)
 

@@ -81,7 +81,8 @@ def _over(state: State, command_id: str) -> State:
 def _begun(state: State, order: orders.Order) -> tuple[State, Acts]:
     touches = _subject(order)
     untold = any(getattr(one.entry, "booking_id", "") == touches for one in state.pending)
-    if order.at_court or state.failures or state.poll_ok_ns is None or untold:
+    never = state.poll_ok_ns is None and not state.failures
+    if order.at_court or state.away or never or untold:
         return _queued(state, order)
     effect = _direct(order)
     return replace(state, waiting={**state.waiting, effect.key: order}), (effect,)

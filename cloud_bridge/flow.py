@@ -11,6 +11,7 @@ from cloud_bridge import court, results, telling
 from cloud_bridge.resolve import moment
 from cloud_bridge.schedule import with_rows
 from cloud_bridge.state import (
+    FORGOTTEN_NS,
     STORE_MEND,
     Outflow,
     Retry,
@@ -79,8 +80,9 @@ def due(state: State, stamp: Stamp, settings: Settings) -> tuple[State, list[Eff
             state = replace(state, out=replace(state.out, keeping=tuple(entries)))
             effects.append(Enqueue(KEEP, tuple(entries)))
     out = state.out
-    if out.through > out.sent and not out.sending and not must_wait(state, SEND, stamp):
-        state = replace(state, out=replace(out, sending=True))
+    lost = out.sending and stamp.mono_ns - out.sending_ns >= FORGOTTEN_NS
+    if out.through > out.sent and (lost or not out.sending) and not must_wait(state, SEND, stamp):
+        state = replace(state, out=replace(out, sending=True, sending_ns=stamp.mono_ns))
         effects.append(SendBatch(SEND, out.through))
     return state, effects
 
@@ -97,7 +99,9 @@ def _entries(state: State, stamp: Stamp, settings: Settings) -> tuple[State, lis
         *(NoticeEntry(notice) for notice in out.notices),
         *out.answers,
     ]
-    return replace(state, out=replace(out, orders=(), notices=(), answers=())), entries
+    if out.orders or out.notices or out.answers:
+        state = replace(state, out=replace(out, orders=(), notices=(), answers=()))
+    return state, entries
 
 
 def waiting(state: State) -> int:

@@ -5,6 +5,7 @@ Rows never vanish from a store: a booking is withdrawn by a row that says so. A 
 compared; the rule is in ``docs/architecture.md``.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -29,6 +30,7 @@ def polled(state: State, news: Polled, stamp: Stamp) -> tuple[State, tuple[Effec
         polled_ns=stamp.mono_ns,
         poll_ok_ns=stamp.mono_ns,
         failures=0,
+        away=False,
         # What waits for the store need not wait any longer: it is back.
         retries={k: r for k, r in state.retries.items() if not (k == "send" and state.failures)},
         last_error=state.last_error if state.retries else None,
@@ -44,7 +46,7 @@ def polled(state: State, news: Polled, stamp: Stamp) -> tuple[State, tuple[Effec
     else:
         state = _anew(state, news, stamp)
         if state.anew is not None:
-            return state, ()
+            return (_with_the_rest(state, before, news, stamp) if news.rows else state), ()
     # An answer that is not whole yet says nothing of the schedule as a whole.
     state = replace(state, read=state.read or news.complete, unresolved=state.unresolved or not state.read)
     state = _with_the_rest(state, before, news, stamp)
@@ -104,9 +106,12 @@ def with_shares(state: State, shares: tuple[StoredShare, ...], stamp: Stamp) -> 
     """The state with the store's shares of bookings that are of interest here."""
     news: dict[str, Share] = {}
     for share in shares:
-        known = any(share.booking_id in some for some in (state.rows, state.local, state.bookings))
+        known = any(
+            share.booking_id in some for some in (state.rows, state.local, state.bookings, state.anew or {})
+        )
         if known or any(booking_id == share.booking_id for booking_id, _ in state.results):
-            news[share.booking_id] = _share(share, state.shares.get(share.booking_id), stamp)
+            with suppress(ValueError):  # a time nobody can read: the last understood stands
+                news[share.booking_id] = _share(share, state.shares.get(share.booking_id), stamp)
     return replace(state, shares={**state.shares, **news}) if news else state
 
 
@@ -150,6 +155,7 @@ def failed(state: State, event: Failed, stamp: Stamp) -> State:
         again=False,
         polled_ns=stamp.mono_ns,
         failures=min(state.failures + 1, 5),
+        away=event.kind == "transient",
         last_error=event.text,
     )
     if state.poll_ok_ns is None or stamp.mono_ns - state.poll_ok_ns > STALE_NS:

@@ -107,6 +107,8 @@ def _without(some: Mapping[Any, Any], key: object) -> dict[Any, Any]:
 def due(state: State, stamp: Stamp, settings: Settings) -> tuple[State, list[ResultEntry]]:
     """Results that are worth a row now; looking costs only what has changed."""
     state = _with_beat(state, stamp)
+    if not state.out.dirty:
+        return state, []
     entries: list[ResultEntry] = []
     saved = dict(state.out.saved)
     for slot in sorted(state.out.dirty):
@@ -222,6 +224,8 @@ def queued(state: State, entry: ResultEntry, seq: int) -> State:
 def shares_due(state: State, settings: Settings) -> tuple[State, list[ShareEntry]]:
     """Wishes for the shares of films that have just arrived in the bucket."""
     entries: list[ShareEntry] = []
+    if not state.out.unshared:
+        return state, entries
     for booking_id in sorted(state.out.unshared):
         stage, booking = state.results.get((booking_id, UPLOAD.key)), state.bookings.get(booking_id)
         film = stage.verified("film") if isinstance(stage, UploadStage) else None

@@ -32,6 +32,8 @@ Slot: TypeAlias = tuple[str, str]
 DEVICE = ""
 POLL_NS = SECOND_NS
 SLOWEST_POLL_NS = 10 * SECOND_NS
+FORGOTTEN_NS = 180 * SECOND_NS
+"""An effect is asked for again after this: should its end ever get lost, the bridge must not stand still."""
 STALE_NS = 60 * SECOND_NS
 LINGER = timedelta(hours=1)
 STORE_MEND = "Look at the booking system and its disk; recording goes on with the bookings last seen."
@@ -91,6 +93,7 @@ class Outflow:
     sent: int = 0
     keeping: tuple[Entry, ...] = ()
     sending: bool = False
+    sending_ns: int = 0
     notices: tuple[Notice, ...] = ()
     answers: tuple[AnswerEntry, ...] = ()
     orders: tuple[OrderEntry, ...] = ()
@@ -119,7 +122,8 @@ class State:
         contested: manual recordings the store refused, until its next answer says why.
         unreadable: rows of the store that are none, and why.
         synced: the bookings ``sync`` was made of.
-        poll_ns: when the next poll is due; None: one is under way (``polling``).
+        poll_ns: when the next poll is due; ``asked_ns``: when the last one was asked for.
+        away: the store could not be reached when it was asked last.
         polling: a poll is under way; ``again``: and another one is due after it.
         held_automatic: a poll that was under way when ``automatic`` was set knows less.
         waiting: effect key -> the command that waits for it; ``held``: commands that wait for those,
@@ -151,10 +155,12 @@ class State:
     polled_ns: int | None = None
     poll_ok_ns: int | None = None
     poll_ns: int | None = None
+    asked_ns: int = 0
     polling: bool = False
     again: bool = False
     held_automatic: bool = False
     failures: int = 0
+    away: bool = False
     hints: Literal["none", "asked", "ask"] = "none"
     waiting: Mapping[str, orders.Order] = field(default_factory=dict[str, orders.Order])
     held: tuple[tuple[Asked, bool], ...] = ()
@@ -216,7 +222,7 @@ def must_wait(state: State, key: str, stamp: Stamp) -> bool:
 
 def slug(name: str) -> str:
     """A name that may stand in an alarm's topic, made from any text; ids stay what they are."""
-    plain = re.sub("[^a-z0-9_-]", "-", name.lower())[:48]
+    plain = re.sub("[^a-z0-9_-]", "-", name.lower())[:40]
     if plain == name:
         return plain or "automatic"
     return f"{plain}-{hashlib.blake2b(name.encode('utf-8', 'replace'), digest_size=3).hexdigest()}"

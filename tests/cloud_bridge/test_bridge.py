@@ -7,9 +7,9 @@ from pydantic import SecretStr
 
 from cloud_bridge import bridge
 from cloud_bridge.keys import is_service_role
-from cloud_bridge.state import State
+from cloud_bridge.state import State, slug
 from edge_agent.core.agent import Changed, Done, Failed, Started, Tick, World
-from edge_agent.core.effects import AwaitHint, BridgeInventory, Polled, PollStore, StoredBooking
+from edge_agent.core.effects import AwaitHint, BridgeInventory, Polled, PollStore, SendBatch, StoredBooking
 from edge_agent.core.settings import Bookings, Settings
 from edge_agent.runtime import codec
 from schemas.agent import AgentStatus, Alarm
@@ -221,6 +221,34 @@ def test_ids_that_are_none_are_told_of_and_hinder_nothing() -> None:
     assert set(bench.state.bookings) == {"a", "b"}
     (name,) = bench.state.alarms
     assert ALARM.at(agent="bridge", alarm=name) in bridge.retained(bench.state)
+
+
+def test_an_effect_whose_end_is_lost_is_asked_for_again() -> None:
+    bench = Bench(row())
+    assert bench.acts == (POLL,)
+    assert bench.feed(Tick("poll"), -8) == ()
+    due_ns = bridge.wakes(bench.state)["poll"]
+    assert bench.feed(Tick("poll"), due_ns / 60e9) == (POLL,)
+    bench.feed(Changed(RECORDING.at(id="a"), Recording(state="ready")))
+    bench.keep()
+    bench.polled(minutes=1)
+    assert not any(isinstance(act, SendBatch) for act in bench.polled(minutes=2))
+    assert any(isinstance(act, SendBatch) for act in bench.polled(minutes=5))
+
+
+def test_an_idle_bridge_looks_at_nothing_again() -> None:
+    bench = Bench(row())
+    bench.polled(minutes=0)
+    before = bench.state
+    bench.feed(Tick("poll"), 0.5 / 60)
+    assert bench.state is before
+
+
+@pytest.mark.parametrize("name", ["x" * 64, "X" * 200, "../", ""])
+def test_every_name_of_an_alarm_fits_its_topic(name: str) -> None:
+    for prefix in ("row_", "refused_", "set_aside_"):
+        assert ALARM.at(agent="bridge", alarm=f"{prefix}{slug(name)}").path.startswith("alarm/bridge/")
+    assert slug("b1") == "b1"
 
 
 # --- the key ---

@@ -13,9 +13,11 @@ from cloud_bridge.state import State
 from cloud_bridge.stores import NewBooking
 from edge_agent.core.agent import Changed, Done, Failed, Started, Tick, World
 from edge_agent.core.effects import (
+    AnswerEntry,
     BridgeInventory,
     KeepSeen,
     PollStore,
+    StoredCommand,
     StoredShare,
     UnreadableRow,
 )
@@ -98,6 +100,17 @@ def test_a_store_that_begins_anew_is_believed_when_its_answer_is_whole() -> None
     (keep,) = seen(bench)
     assert (keep.cursor, {kept.id for kept in keep.rows}, keep.gone) == (2, {"a", "new"}, ("later",))
     assert CHANGED not in bridge.retained(bench.state)
+
+
+def test_what_comes_beside_the_rows_of_a_store_that_begins_anew_is_not_lost() -> None:
+    bench = Bench(row(changed=7))
+    bench.polled(cursor=9)
+    command = StoredCommand("c1", "merger", "dance", {}, None, utc_text(NOON), 1, refusal="no such thing")
+    bench.polled(row(changed=1), cursor=1, complete=False, commands=(command,), shares=(share(changed=1),))
+    assert any(isinstance(entry, AnswerEntry) for entry in bench.keep())
+    bench.polled(row("b", 100, 110, changed=2), cursor=2, automatic=False)
+    assert topic(bench) is not None
+    assert bench.state.bookings["a"].record == "no"
 
 
 def test_what_has_begun_or_begins_within_the_hour_is_not_withdrawn() -> None:
