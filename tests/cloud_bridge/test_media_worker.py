@@ -187,9 +187,9 @@ def test_a_picture_that_is_cut_off_is_refused(look: Look, tmp_path: Path, name: 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (uploads.png_of(20_000, 20_000), "20000 x 20000"),
+        (uploads.png_of(20_000, 20_000, rows=1), "20000 x 20000"),
         (uploads.png_of(20_000, 10), "20000 x 10"),
-        (uploads.png_of(9_000, 9_000), "9000 x 9000"),
+        (uploads.png_of(9_000, 9_000, rows=1), "9000 x 9000"),
         (uploads.png_of(2**31 - 1, 2**31 - 1, rows=1), "2147483647"),
         (uploads.png_of(0, 5, rows=1), "no pixels"),
         (uploads.moving("PNG"), "animated"),
@@ -426,6 +426,13 @@ def test_noise_in_the_middle_of_a_film_is_no_end_of_the_worker(look: Look, tmp_p
 
 
 # --- bounds -------------------------------------------------------------------------------------------------
+
+
+def test_a_bomb_is_refused_by_its_header(look: Look, tmp_path: Path) -> None:
+    bomb = uploads.png_of(20_000, 20_000)
+    assert len(bomb) < 100_000
+    assert "20000 x 20000" in refusal(look(bomb))[1]
+    assert not (tmp_path / "job" / "out").exists()
 
 
 def test_a_bomb_within_the_headers_bounds_stays_within_the_memory(look: Look) -> None:

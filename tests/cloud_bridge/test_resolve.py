@@ -224,7 +224,7 @@ def test_borders_of_the_courts_time() -> None:
 
 
 def media(slot: str, digit: str, of: Literal["user", "organisation"] = "user", **more: Any) -> StoredMedia:
-    fields = {"place": "top_right", "size": 16.0, "opacity": 1.0, **more}
+    fields: dict[str, Any] = {"place": "top_right", "size": 16.0, "opacity": 1.0, **more}
     return StoredMedia(of, slot, digit * 64, 7, **fields)
 
 
