@@ -10,16 +10,18 @@ from schemas.base import ID_PATTERN
 ROLE = "ezrec_device"
 MIN_SECRET = 32
 """Bytes HS256 asks for; a project's own secret is longer."""
+LONG_DAYS = 3650
+"""As long as a project's own keys. A key without an end would do, but Realtime takes none."""
 
 
 class KeyMistake(ValueError):
     """What was given makes no key; one line."""
 
 
-def device_key(secret: str, device: str, org: str, now: datetime, days: int | None = None) -> str:
+def device_key(secret: str, device: str, org: str, now: datetime, days: int = LONG_DAYS) -> str:
     """The key of a device of an organisation.
 
-    It has no end unless ``days`` says so: it is ended by ``devices.revoked_at`` or ``devices.keys_from``.
+    What ends it is ``devices.revoked_at`` or ``devices.keys_from``; at the latest ``days`` are over.
 
     Args:
         secret: the project's JWT secret.
@@ -41,6 +43,5 @@ def device_key(secret: str, device: str, org: str, now: datetime, days: int | No
     # A minute back: a database whose clock is a little behind would call it issued in the future.
     claims: dict[str, object] = {"role": ROLE, "device": device, "org": org}
     claims["iat"] = int(now.timestamp()) - 60
-    if days is not None:
-        claims["exp"] = int((now + timedelta(days=days)).timestamp())
+    claims["exp"] = int((now + timedelta(days=days)).timestamp())
     return jwt.encode(claims, secret, algorithm="HS256")

@@ -92,7 +92,7 @@ def device_key(
         str | None, typer.Option(metavar="ORG", help="Its organisation; default: device.org of the settings.")
     ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, max=36500, help="After how many days it ends; default: never.")
+        int | None, typer.Option(min=1, max=36500, help="After how many days it ends; default: ten years.")
     ] = None,
     secret_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the project's JWT secret is.")
@@ -103,19 +103,19 @@ def device_key(
 
     It needs the project's JWT secret: from --secret-file, SUPABASE_JWT_SECRET, or a line on standard input.
     """
-    from cloud_bridge.device_keys import KeyMistake
+    from cloud_bridge.device_keys import LONG_DAYS, KeyMistake
     from cloud_bridge.device_keys import device_key as made
     from edge_agent.runtime.clock import SystemClock
 
     org = org or read_settings(config).device.org
     try:
-        key = made(_jwt_secret(secret_file), device, org, SystemClock().wall(), days)
+        key = made(_jwt_secret(secret_file), device, org, SystemClock().wall(), days or LONG_DAYS)
     except KeyMistake as error:
         fail(f"store device-key: {error}", 2)
     except OSError as error:
         fail(f"store device-key: {secret_file}: {error.strerror}")
     out(key)
-    until = "until it is revoked" if days is None else f"for {days} days, or until it is revoked"
+    until = f"for {days} days, or until it is revoked" if days else "until it is revoked (ten years at most)"
     say(f"key of {device} of {org}, {until}; on the device: ezrec secret set bookings.key")
 
 

@@ -26,12 +26,13 @@ def ran(*words: str, typed: str | None = None, **env: str) -> tuple[int, str, st
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_a_key_says_which_device_and_has_no_end() -> None:
+def test_a_key_says_which_device_and_has_an_end_far_away() -> None:
     assert claims(device_key(SECRET, "court-1", "club", NOW)) == {
         "role": "ezrec_device",
         "device": "court-1",
         "org": "club",
         "iat": int(NOW.timestamp()) - 60,
+        "exp": int(NOW.timestamp()) + 3650 * 86400,
     }
     day = claims(device_key(SECRET, "court-1", "club", NOW, 1))
     assert day["exp"] == int(NOW.timestamp()) + 86400

@@ -107,7 +107,9 @@ def test_a_line_that_only_seems_to_be_there_is_made_anew(project: SupabaseStandI
     told.get(timeout=LONG_S)
 
 
-@pytest.mark.parametrize("what", ["wrong key", "unknown public key", "no server", "no websocket"])
+@pytest.mark.parametrize(
+    "what", ["wrong key", "endless key", "unknown public key", "no server", "no websocket"]
+)
 def test_what_never_works_is_tried_again_and_never_raises(
     project: SupabaseStandIn, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -115,6 +117,7 @@ def test_what_never_works_is_tried_again_and_never_raises(
     good = as_device(project)
     who = {
         "wrong key": Project(good.url, "eyJhbGciOiJIUzI1NiJ9.e30.c2ln", good.public_key),
+        "endless key": Project(good.url, project.device_key("court-1", "club", exp=None), good.public_key),
         "unknown public key": Project(good.url, good.key, "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"),
         "no server": Project("http://127.0.0.1:1", good.key, good.public_key),
         "no websocket": Project(f"{good.url}/rest/v1/devices?", good.key, good.public_key),

@@ -102,7 +102,7 @@ class Realtime:
 
     async def _join(self, peer: Peer, topic: str, ref: str | None, payload: Mapping[str, Any]) -> None:
         try:
-            caller = self._caller_of(str(payload.get("access_token") or ""))
+            caller = self._subscriber(str(payload.get("access_token") or ""))
         except BadKey as error:
             reason = {"reason": f"Unauthorized: {error.text}"}
             await peer.send("phx_reply", topic, {"status": "error", "response": reason}, ref)
@@ -121,6 +121,12 @@ class Realtime:
             "status": "ok",
         }
         await peer.send("system", topic, ready, None)
+
+    def _subscriber(self, token: str) -> Caller:
+        caller = self._caller_of(token)
+        if not {"role", "exp"} <= set(caller.claims):
+            raise BadKey("MissingClaims", "Fields `role` and `exp` are required in JWT")
+        return caller
 
     async def _tell(self, change: Mapping[str, Any]) -> None:
         for peer in tuple(self._peers):
