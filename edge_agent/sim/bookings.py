@@ -1,5 +1,6 @@
 """Bookings of a court, drawn from the seed: what people want of it, and what was said of it on the bus."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -53,7 +54,7 @@ class Ticket:
         return bool(self.history) and all(said.wanted for _, said in self.history)
 
 
-def draw(lots: Random, begin_ns: int, until_ns: int) -> list[Ticket]:
+def draw(lots: Random, begin_ns: int, until_ns: int, kinds: Sequence[str] = KINDS) -> list[Ticket]:
     """Tickets one after the other, some back to back, about four an hour."""
     tickets: list[Ticket] = []
     at_ns = begin_ns
@@ -61,7 +62,7 @@ def draw(lots: Random, begin_ns: int, until_ns: int) -> list[Ticket]:
         length_ns = lots.randint(12, 75) * SECOND_NS + lots.choice((0, 0, 0, 500)) * MS_NS
         gap_ns = 0 if lots.random() < 0.35 else lots.randint(10, 2700) * SECOND_NS
         room_ns = at_ns + length_ns + gap_ns
-        kind = lots.choice(KINDS)
+        kind = lots.choice(kinds)
         tickets.append(Ticket(f"b{len(tickets)}", kind, at_ns, at_ns + length_ns, room_ns))
         at_ns = room_ns
     return tickets

@@ -12,6 +12,7 @@ from edge_agent.core.effects import DeleteMedia
 from edge_agent.core.settings import Camera as CameraSettings
 from edge_agent.core.settings import Film, Retention, Settings
 from edge_agent.core.take_plan import Clock
+from edge_agent.sim.bookings import KINDS
 from edge_agent.sim.bridging import BridgeDrivers
 from edge_agent.sim.broker import Broker
 from edge_agent.sim.bucket import Bucket, UploadDrivers
@@ -25,7 +26,7 @@ from edge_agent.sim.making import FilmDrivers, HealthDrivers, PlanDrivers
 from edge_agent.sim.node import Drivers, Node, Shared
 from edge_agent.sim.outbox import orders_in
 from edge_agent.sim.rows import RowJudge
-from edge_agent.sim.store import Store
+from edge_agent.sim.store import Store, Trouble
 from schemas.base import Message
 from schemas.registry import COMMAND
 from schemas.topics import Address
@@ -42,14 +43,6 @@ CAMERAS: tuple[CameraName, CameraName] = ("left", "right")
 def true_wall(now_ns: int) -> datetime:
     """What a right clock says at a true time."""
     return BASE + timedelta(microseconds=now_ns // 1000)
-
-
-@dataclass
-class Plant:
-    """Changes put into the world to show that the invariants see them: wraps agents and drivers by name."""
-
-    agent: Callable[[Agent[Any, Any]], Agent[Any, Any]] = lambda agent: agent
-    drivers: Callable[[str, Drivers], Drivers] = lambda _name, drivers: drivers
 
 
 @dataclass
@@ -108,13 +101,27 @@ class SimClock:
 
 @dataclass
 class Mood:
-    """What kind of world a seed draws."""
+    """What kind of world a seed draws. ``store``: the troubles its store may have; ``kinds``: of bookings."""
 
     idle: str = "ring"
     trouble: float = 0.0
     rotten: float = 0.0
     drop: int = 0
     faults: frozenset[str] = field(default_factory=frozenset[str])
+    store: tuple[Trouble, ...] = ("away", "away", "denied", "slow", "half", "empty", "pages")
+    kinds: tuple[str, ...] = KINDS
+
+
+@dataclass
+class Plant:
+    """Changes put into the world to show that the invariants see them: wraps agents and drivers by name.
+
+    ``mood``: makes a world in which the bug shows soon.
+    """
+
+    agent: Callable[[Agent[Any, Any]], Agent[Any, Any]] = lambda agent: agent
+    drivers: Callable[[str, Drivers], Drivers] = lambda _name, drivers: drivers
+    mood: Callable[[Mood], Mood] = lambda mood: mood
 
 
 class Device:

@@ -8,10 +8,8 @@ from edge_agent.sim.court import Fault
 from edge_agent.sim.court import Trouble as CameraTrouble
 from edge_agent.sim.device import CAMERAS, Device, Mood
 from edge_agent.sim.loop import MS_NS
-from edge_agent.sim.store import Trouble
 from schemas.work import CameraName
 
-TROUBLES: tuple[Trouble, ...] = ("away", "away", "denied", "slow", "half", "empty", "pages")
 HOUR_NS = 3600 * SECOND_NS
 KINDS = ("kill", "broker", "power", "camera", "full", "bucket", "step", "store", "repeats")
 RATES = {
@@ -22,7 +20,7 @@ RATES = {
     "full": 1.0,
     "bucket": 4.0,
     "step": 1.0,
-    "store": 4.0,
+    "store": 8.0,
 }
 """Of each, per hour of a world that has it."""
 
@@ -203,8 +201,9 @@ class Faults:
 
     def _store(self, when_ns: int) -> None:
         device, lots = self.device, self.lots
-        what = lots.choice(TROUBLES)
+        what = lots.choice(device.mood.store)
         for_ns = lots.choice((lots.randint(1, 30), lots.randint(30, 1200))) * SECOND_NS
+        when_ns -= lots.randint(0, 60) * SECOND_NS
 
         def begin() -> None:
             device.loop.note("store", what)

@@ -1,7 +1,9 @@
 """The promises about rows: what the store said last is published, and what was made is in it, once."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from cloud_bridge.schedule import changed, row_of
@@ -9,7 +11,7 @@ from edge_agent.core.agent import SECOND_NS
 from edge_agent.core.effects import BookingEntry, ChangeEntry, OrderEntry, StoredBooking
 from edge_agent.sim.bookings import Ticket
 from edge_agent.sim.broker import Broker
-from edge_agent.sim.club import Club
+from edge_agent.sim.club import Club, Pressed
 from edge_agent.sim.loop import Loop, Violation
 from edge_agent.sim.store import Store
 from schemas.base import Message
@@ -23,6 +25,8 @@ FRESH_NS = 20 * SECOND_NS
 RECOVERED_NS = 50 * SECOND_NS
 """The same after a trouble has ended: by then the device asks every 32 s at least."""
 KEPT = timedelta(minutes=50)
+TOLD = {"ready": "film_ready", "partial": "film_partial", "failed": "film_missed", "missed": "film_missed"}
+FILM = frozenset(TOLD.values())
 
 
 class RowJudge:
@@ -170,11 +174,34 @@ class RowJudge:
         for ticket in self.club.tickets.values():
             if ticket.history:
                 self._judge_results(ticket)
+        self._judge_once()
         left = sorted(self.store.rows.commands.keys() - self.store.rows.answers.keys())
         self.ensure(not left, f"commands from afar got no answer: {left}")
         for one in self.club.pressed.values():
-            said = {answer.status for _, answer in one.answers}
-            self.ensure(len(said) <= 1, f"{one.name} {one.id} was answered differently: {sorted(said)}")
+            self._judge_button(one)
+
+    def _judge_once(self) -> None:
+        """Nothing is in the store twice; the device's own health is a heartbeat."""
+        for (booking_id, kind), rows in self.store.taken.items():
+            if booking_id not in self.club.tickets:
+                continue
+            twice = [now.seq for before, now in pairwise(rows) if before.body == now.body]
+            self.ensure(not twice, f"the {kind} of {booking_id} was stored twice: {twice[:3]}")
+        told = Counter(
+            (one.kind, one.subject) for one in self.store.rows.notices.values() if one.kind in FILM
+        )
+        again = [what for what, times in told.items() if times > 1]
+        self.ensure(not again, f"people are told twice: {again}")
+
+    def _judge_button(self, one: Pressed) -> None:
+        """A button works without the store, once, and what it was promised comes into the store."""
+        said = {answer.status for _, answer in one.answers}
+        self.ensure(len(said) <= 1, f"{one.name} {one.id} was answered differently: {sorted(said)}")
+        for _, answer in one.answers:
+            made = answer.data.get("id")
+            if one.name in ("start", "cut", "book") and answer.status == "ok" and isinstance(made, str):
+                text = f"{one.name} {one.id} was answered with {made}, which never came into the store"
+                self.ensure(made in self.store.rows.bookings, text)
 
     def _judge_results(self, ticket: Ticket) -> None:
         for topic in (RECORDING, RECEIPT):
@@ -185,6 +212,11 @@ class RowJudge:
             text = f"the {topic.key} of {ticket.id} ({ticket.kind}) in the store is not the one on the bus"
             body = stored.body if stored is not None else None
             self.ensure(body == message.body(), f"{text}: {body} for {message.body()}")
+            if isinstance(message, Recording) and message.state != "cancelled":
+                told = [one for one in self.store.rows.notices.values() if one.subject == ticket.id]
+                kinds = sorted(one.kind for one in told if one.kind in FILM)
+                text = f"{ticket.id} ({ticket.kind}) is {message.state} and people are told {kinds}"
+                self.ensure(kinds == [TOLD[message.state]] or not ticket.wanted, text)
         upload = self._topic(UPLOAD.at(id=ticket.id))
         if isinstance(upload, UploadStage) and upload.verified("film"):
             self._judge_share(ticket)

@@ -56,10 +56,12 @@ def run(seed: int, hours: float, *, plant: "Plant | str | None" = None) -> Repor
     ``plant``: a bug to be planted, or where one is (``module:name``).
     """
     loop = Loop(seed)
-    mood = draw_mood(loop.lots("mood"))
-    device = Device(loop, mood, _plant(plant))
+    planted = _plant(plant)
+    mood = planted.mood(draw_mood(loop.lots("mood")))
+    device = Device(loop, mood, planted)
     end_ns = round(hours * HOUR_NS)
-    tickets = draw(loop.lots("bookings"), FIRST_NS, max(FIRST_NS + SECOND_NS, end_ns - 120 * SECOND_NS))
+    last_ns = max(FIRST_NS + SECOND_NS, end_ns - 120 * SECOND_NS)
+    tickets = draw(loop.lots("bookings"), FIRST_NS, last_ns, mood.kinds)
     device.club.plan(tickets)
     device.club.plan_orders(end_ns)
     Faults(device, end_ns).plan()

@@ -3,19 +3,30 @@
 `ezrec sim` is red with each of them; ``run(seed, hours, plant="tests.sim.plants:EARLY_COVER")``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from edge_agent.core import merging
-from edge_agent.core.agent import SECOND_NS, Agent
-from edge_agent.core.effects import FinishUpload, Verified, WritePlans
+from edge_agent.core.agent import SECOND_NS, Agent, Done
+from edge_agent.core.effects import (
+    BookingEntry,
+    BridgeInventory,
+    Entry,
+    FinishUpload,
+    Polled,
+    Queued,
+    Verified,
+    WritePlans,
+)
 from edge_agent.core.errors import EffectFailed
 from edge_agent.core.pairing import Rules
 from edge_agent.core.pairing import rules as right_rules
 from edge_agent.sim import Plant
+from edge_agent.sim.bridging import BridgeDrivers
 from edge_agent.sim.bucket import UploadDrivers
 from edge_agent.sim.capture import CaptureDrivers, Copy
+from edge_agent.sim.device import Mood
 from edge_agent.sim.film import composite, prints_of
 from edge_agent.sim.making import PlanDrivers
 from edge_agent.sim.node import Drivers
@@ -141,3 +152,59 @@ def _lists_early(agent: Agent[Any, Any]) -> Agent[Any, Any]:
 
 BLIND_VERIFY = Plant(drivers=_verifies_blindly)
 EARLY_RETENTION = Plant(agent=_lists_early)
+
+
+# --- 4: the bridge believes an empty answer, says everything again after a crash, forgets the court
+
+
+def _believes_nothing(agent: Agent[Any, Any]) -> Agent[Any, Any]:
+    if agent.name != "bridge":
+        return agent
+
+    def decide(state: Any, event: Any, *more: Any) -> Any:
+        state, acts = agent.decide(state, event, *more)
+        news = event.result if isinstance(event, Done) else None
+        if isinstance(news, Polled) and not news.count and state.rows:
+            state = replace(state, rows={}, local={}, bookings={}, anew=None, unresolved=True)
+        return state, acts
+
+    return replace(agent, decide=decide)
+
+
+def _forgets_what_is_stored(_name: str, drivers: Drivers) -> Drivers:
+    if isinstance(drivers, BridgeDrivers):
+        inventory = drivers.inventory
+
+        def forgetful() -> BridgeInventory:
+            found = inventory()
+            return replace(found, outbox=replace(found.outbox, stored=(), queued=()))
+
+        drivers.inventory = forgetful  # type: ignore[method-assign]
+    return drivers
+
+
+def _loses_the_court(_name: str, drivers: Drivers) -> Drivers:
+    """A booking made at the court is written down only while the store is there."""
+    if isinstance(drivers, BridgeDrivers):
+        enqueue, store = drivers.outbox.enqueue, drivers.store
+
+        def lossy(entries: tuple[Entry, ...]) -> Queued:
+            lost = [isinstance(entry, BookingEntry) and store.trouble is not None for entry in entries]
+            kept = enqueue(tuple(entry for entry, gone in zip(entries, lost, strict=True) if not gone))
+            seqs = iter(kept.seqs)
+            return Queued(tuple(0 if gone else next(seqs) for gone in lost))
+
+        drivers.outbox.enqueue = lossy  # type: ignore[method-assign]
+    return drivers
+
+
+def _with(*faults: str, **more: Any) -> Callable[[Mood], Mood]:
+    def mood(drawn: Mood) -> Mood:
+        return replace(drawn, faults=frozenset(faults), **more)
+
+    return mood
+
+
+EMPTY_WITHDRAWS = Plant(agent=_believes_nothing, mood=_with("store", store=("empty",)))
+TWICE_STORED = Plant(drivers=_forgets_what_is_stored, mood=_with("kill", "power"))
+COURT_LOST = Plant(drivers=_loses_the_court, mood=_with("store", store=("away",), kinds=("manual",)))

@@ -43,8 +43,14 @@ def test_every_promise_holds_for_long(seed: int) -> None:
         (plants.REPLANNED, "otherwise than it is on disk"),
         (plants.BLIND_VERIFY, "is not in the bucket"),
         (plants.EARLY_RETENTION, "before it is safe elsewhere"),
+        (plants.EMPTY_WITHDRAWS, "was withdrawn and nobody said so"),
+        (plants.TWICE_STORED, "was stored twice"),
+        (plants.COURT_LOST, "published otherwise than anybody ever said"),
     ],
-    ids=["no_fsync", "early_cover", "loose_pairs", "replanned", "blind_verify", "early_retention"],
+    ids=[
+        *("no_fsync", "early_cover", "loose_pairs", "replanned", "blind_verify", "early_retention"),
+        *("empty_withdraws", "twice_stored", "court_lost"),
+    ],
 )
 def test_a_planted_bug_is_seen(plant: Plant, promise: str) -> None:
     report = first_red(plant)

@@ -6,6 +6,7 @@ import pytest
 from edge_agent.core.agent import SECOND_NS
 from edge_agent.core.errors import EffectFailed
 from edge_agent.core.upload import PART_BYTES
+from edge_agent.runtime.bus import Received
 from edge_agent.sim.broker import Broker
 from edge_agent.sim.court import Camera, Fault
 from edge_agent.sim.disk import Disk
@@ -55,6 +56,10 @@ class Listener:
 
     def heard(self, address: Address[Message], message: Message | None) -> None:
         self.got.append((address.path, message))
+
+    def ask(self, address: Address[Message], command: Received) -> None:
+        del command
+        self.got.append((address.path, None))
 
     def cut_off(self) -> None:
         self.gone = True
