@@ -113,7 +113,7 @@ class Desk:
         self._make_bucket = bucket
         self._org = org
         self._lock = threading.Lock()
-        self._quarantine: Quarantine | None = Quarantine(root) if root.exists() else None
+        self._quarantine = _swept(root)
         self._bucket: AssetBucket | None = None
         self._under_way: dict[At, Upload] = {}
         self._refused: dict[At, str] = {}
@@ -250,6 +250,15 @@ class Desk:
                 del self._under_way[upload.at]
         upload.close()
         shutil.rmtree(upload.job, ignore_errors=True)
+
+
+def _swept(root: Path) -> Quarantine | None:
+    """The quarantine, if there ever was one here: what a dead process left in it is private."""
+    try:
+        return Quarantine(root) if root.exists() else None
+    except OSError as error:
+        log.warning("media: %s cannot be swept (%s)", root, error.strerror)
+        return None
 
 
 def desk_of(settings: Settings, store: UserMediaStore) -> Desk:

@@ -250,6 +250,18 @@ def test_a_process_that_takes_nothing_makes_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "quarantine").exists()
 
 
+def test_a_quarantine_that_cannot_be_used_stops_nothing_but_uploads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "quarantine").write_bytes(b"a file")
+    rig = Rig(tmp_path)
+    assert "cannot be swept" in caplog.text
+    with pytest.raises(OSError, match="quarantine"):
+        rig.send(PICTURE)
+    assert not rig.desk.looking(At(UMA, "logo"))
+    rig.close()
+
+
 # --- the worker's word --------------------------------------------------------------------------------------
 
 
