@@ -1,9 +1,9 @@
-"""A stand-in for a store that is away, refuses, or loses its answers, over the real SQLite one."""
+"""A stand-in for a store that is away, refuses, or loses its answers, over a real one."""
 
 from collections.abc import Callable
 from typing import Any
 
-from cloud_bridge.stores import SqliteStore, StoreError
+from cloud_bridge.stores import Store, StoreError
 
 CALLS = frozenset(
     {
@@ -29,7 +29,7 @@ class Faulty:
         after: the same after it happened: the answer is lost.
     """
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.calls: list[str] = []
         self.before: Callable[[str, tuple[Any, ...]], None] | None = None

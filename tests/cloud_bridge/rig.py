@@ -24,16 +24,17 @@ class Rig:
     """What survives a restart is on the disk: outbox, store, and what the host remembers of own topics.
 
     Attributes:
+        store: the embedded one; with ``far`` the bridge has that one instead.
         replies: answers by command id; ``said``: messages that are not retained.
         ended: endings of effects, newest last.
     """
 
-    def __init__(self, folder: Path, settings: Settings = SETTINGS) -> None:
+    def __init__(self, folder: Path, settings: Settings = SETTINGS, far: Store | None = None) -> None:
         self.folder = folder
         self.settings = settings
         self.clock = HandClock(at(-10))
         self.store = SqliteStore(folder / "store.sqlite", self.clock, settings.device)
-        self.faulty = Faulty(self.store)
+        self.faulty = Faulty(far or self.store)
         self.remembered: dict[Address[Any], Message] = {}
         self.world: dict[Address[Any], Message] = {}
         self.replies: dict[str, Answer] = {}
