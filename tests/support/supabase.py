@@ -41,6 +41,7 @@ def project(running: SupabaseStandIn) -> Generator[SupabaseStandIn]:
     with psycopg.connect(running.database.dsn, autocommit=True) as db:
         db.execute(EMPTY)
         db.execute(CLUB)
+    running.realtime.settle()
     yield running
     running.heal()
 

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import logging
+import queue
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +20,8 @@ from tests.standins.supabase.database import LISTENING, Caller, Database
 from tests.standins.supabase.errors import RestError
 from tests.standins.supabase.faults import Faults
 from tests.standins.supabase.keys import BadKey
+
+PATIENCE_S = 30
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,25 @@ class Realtime:
         self._caller_of = caller_of
         self._peers: set[Peer] = set()
         self._ids = 0
+        self._marks: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def settle(self) -> None:
+        """Wait until everything committed so far was heard, and passed on to who listens.
+
+        Raises:
+            queue.Empty: the feed does not hear.
+        """
+        mark = uuid.uuid4().hex
+        deadline = time.monotonic() + PATIENCE_S
+        with psycopg.connect(self._database.dsn, autocommit=True) as db:
+            while time.monotonic() < deadline:
+                # Again and again: a feed that only begins to listen has missed the first.
+                db.execute("SELECT pg_notify(%s, %s)", (LISTENING, json.dumps({"mark": mark})))
+                with suppress(queue.Empty):
+                    while self._marks.get(timeout=0.2) != mark:
+                        pass
+                    return
+        raise queue.Empty
 
     @property
     def joined(self) -> int:
@@ -64,8 +88,11 @@ class Realtime:
         async with db:
             await db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(LISTENING)))
             async for notice in db.notifies():
-                if not self._faults.mute:
-                    await self._tell(json.loads(notice.payload))
+                change = json.loads(notice.payload)
+                if "mark" in change:
+                    self._marks.put(change["mark"])
+                elif not self._faults.mute:
+                    await self._tell(change)
 
     async def serve(self, socket: WebSocket) -> None:
         """One socket until it ends."""

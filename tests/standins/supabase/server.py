@@ -77,7 +77,7 @@ class SupabaseStandIn:
         self.database.close()
 
     def start(self) -> None:
-        """Listen again, at the same address."""
+        """Listen again, at the same address; changes are heard when it returns."""
         app = Starlette(
             routes=[
                 Route("/rest/v1/rpc/{name}", self._call, methods=METHODS),
@@ -108,6 +108,7 @@ class SupabaseStandIn:
         self._thread.start()
         if not ready.wait(WAIT_S):
             raise RuntimeError("the stand-in did not come up")
+        self.realtime.settle()
 
     def stop(self) -> None:
         """Close every connection and refuse new ones. May be repeated."""
