@@ -135,13 +135,21 @@ class Outbox:
         found = db.row("PRAGMA quick_check(1)")
         if found is None or found[0] != "ok":
             raise Torn(f"outbox is damaged: {found[0] if found else 'unreadable'}")
-        now = self._clock.wall()
-        with db.write() as rows:
-            if rows.execute("SELECT 1 FROM sqlite_sequence").fetchone() is None:
-                # Numbers rise for ever, also after a file was lost: the store knows the last ones.
-                first = wall_ns(now) // 1_000_000
+        if db.row("SELECT 1 FROM sqlite_sequence") is None:
+            # Numbers rise for ever, also after a file was lost: the store knows the last ones.
+            first = wall_ns(self._clock.wall()) // 1_000_000
+            with db.write() as rows:
                 rows.execute("INSERT INTO sqlite_sequence VALUES ('entries', ?)", (first,))
-            old = utc_text(now - KEPT)
+        try:
+            self._tidy(db)
+        except StoreError as error:
+            if error.kind != "full":
+                raise
+            log.warning("%s: cannot be tidied, the disk is full", self._path)
+
+    def _tidy(self, db: Database) -> None:
+        old = utc_text(self._clock.wall() - KEPT)
+        with db.write() as rows:
             rows.execute("DELETE FROM stored WHERE at < ?", (old,))
             rows.execute("DELETE FROM told WHERE at < ? AND over", (old,))
             rows.execute("DELETE FROM entries WHERE aside_at < ?", (old,))

@@ -18,6 +18,8 @@ from edge_agent.core.effects import KeepSeen, Polled, StoredShare
 from schemas.recording import Share
 
 SOON = timedelta(hours=1)
+TELLING = timedelta(days=1)
+"""How long people are told of what the store refused."""
 ANEW_MEND = "Check bookings.url and bookings.key, and whether the booking system was restored from a backup."
 
 
@@ -36,7 +38,7 @@ def polled(state: State, news: Polled, stamp: Stamp) -> tuple[State, tuple[Effec
         last_error=state.last_error if state.retries else None,
         held_automatic=False,
     )
-    state = without_alarm(state, "store_unreachable")
+    state = _without_old_alarms(without_alarm(state, "store_unreachable"), stamp)
     if state.anew is None and (news.cursor < state.cursor or _knows_nothing(state, news)):
         state = replace(state, anew={})
     if state.anew is None:
@@ -96,10 +98,17 @@ def _with_the_rest(state: State, before: State, news: Polled, stamp: Stamp) -> S
     if news.unreadable:
         wrong = {row.id: row.why for row in news.unreadable}
         state = replace(state, unreadable={**state.unreadable, **wrong}, unresolved=True)
-    alarm = state.alarms.get("store_changed")
-    if alarm is not None and not state.local and alarm.since + SOON < stamp.wall:
-        state = without_alarm(state, "store_changed")
     return remote.taken(with_shares(state, news.shares, stamp), news.commands)
+
+
+def _without_old_alarms(state: State, stamp: Stamp) -> State:
+    """Alarms about what has happened once do not stand for ever."""
+    for name, alarm in state.alarms.items():
+        told = name.startswith(("refused_", "set_aside_")) and alarm.since + TELLING < stamp.wall
+        whole = name == "store_changed" and state.anew is None and not state.local
+        if told or (whole and alarm.since + SOON < stamp.wall):
+            state = without_alarm(state, name)
+    return state
 
 
 def with_shares(state: State, shares: tuple[StoredShare, ...], stamp: Stamp) -> State:

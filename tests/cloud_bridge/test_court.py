@@ -220,6 +220,8 @@ def test_a_late_refusal_is_an_alarm_and_the_device_follows_the_store(rig: Rig) -
     assert "would overlap cloud" in alarm.text
     rig.kill()
     assert rig.alarms() == {"refused_b1"}
+    rig.poll(3 + 24 * 60 + 1)
+    assert rig.alarms() == set()
 
 
 def test_a_button_pressed_in_ignorance_of_a_booking_ends_where_that_begins(rig: Rig) -> None:
