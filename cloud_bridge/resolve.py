@@ -52,11 +52,12 @@ def resolve(
     from_, to, border = planned(row, start, end, rows, settings)
     to = _not_undone(before, to, border, now)
     record = row.record if automatic or row.kind != "booked" else "no"
-    if before is not None and before.from_ <= now:
-        # A film keeps what it was begun with; a change reaches the next one.
+    begun = before is not None and before.from_ + timedelta(seconds=settings.film.slot_s) <= now
+    if before is not None and (begun or not row.changed):
+        # A film keeps what it was begun with, and a row that only stands for one of the store what that wore.
         logos, intro = before.branding, before.intro
     else:
-        logos, intro = dressed(row.dressing, dressings, settings.device.org)
+        logos, intro = dressed(_worn(row, rows), dressings, settings.device.org)
     fields: Mapping[str, object] = {
         "rev": before.rev if before else 1,
         "kind": row.kind,
@@ -79,6 +80,14 @@ def resolve(
     if before is None or booking == before:
         return before or booking
     return booking.replace(rev=before.rev + 1)
+
+
+def _worn(row: StoredBooking, rows: Collection[StoredBooking]) -> tuple[StoredMedia, ...]:
+    """What a row wears; one made at the court, which the store has not seen, what the club's others wear."""
+    if row.changed:
+        return row.dressing
+    newest = max(rows, key=lambda other: other.changed, default=row)
+    return tuple(media for media in newest.dressing if media.of == "organisation")
 
 
 def dressed(dressing: Collection[StoredMedia], own: Dressings, org: str) -> Dressings:

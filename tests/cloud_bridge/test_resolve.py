@@ -274,6 +274,29 @@ def test_a_change_reaches_a_booking_until_it_begins() -> None:
     assert resolve(row(changed=3), (), first, at(-1), SETTINGS).branding == ()
 
 
+def test_a_row_of_the_store_that_comes_a_moment_later_still_dresses_the_film() -> None:
+    pressed = resolve(row(kind="manual", changed=0), (), None, at(0), SETTINGS)
+    stored = row(kind="manual", dressing=(media("logo", "1", "organisation"),), changed=9)
+    assert pressed.branding == ()
+    assert len(resolve(stored, (), pressed, at(1 / 60), SETTINGS).branding) == 1
+    assert resolve(stored, (), pressed, at(5 / 60), SETTINGS) is pressed
+
+
+def test_what_is_made_at_the_court_wears_what_the_club_wears() -> None:
+    others = (
+        row("old", dressing=(media("logo", "1", "organisation"),), changed=3),
+        row("new", dressing=(media("logo", "2", "organisation"), media("intro", "3")), changed=4),
+    )
+    cut = row("cut", kind="cut", begin=-1, end=0, changed=0)
+    found = resolve(cut, (*others, cut), None, at(0), SETTINGS)
+    assert ([logo.sha256[0] for logo in found.branding], found.intro) == (["2"], None)
+
+
+def test_a_row_that_only_stands_for_another_changes_nothing_it_wears() -> None:
+    first = resolve(row(dressing=(media("logo", "1"), media("intro", "2"))), (), None, at(-10), SETTINGS)
+    assert resolve(row(changed=0), (), first, at(-9), SETTINGS) is first
+
+
 @pytest.mark.parametrize(
     "odd", [{"place": "middle"}, {"size": 0.0}, {"size": 101.0}, {"opacity": 1.5}, {"opacity": float("nan")}]
 )
