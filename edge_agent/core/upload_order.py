@@ -68,12 +68,15 @@ class Court:
 def queue(items: Iterable[Item], court: Court) -> tuple[tuple[Item, ...], bool]:
     """Objects that may do something now, in order of their turn; and whether others are held back.
 
-    A cancellation that comes after the film is in the bucket is too late: the rest follows it.
+    A cancellation that comes when all is over (the film in the bucket, or a receipt, which no cancelled
+    recording has) is too late: what belongs to the recording follows.
     """
     known = tuple(items)
-    stored = {item.booking_id for item in known if item.name == "film" and item.verified}
+    over = {
+        item.booking_id for item in known if item.name == "receipt" or (item.name == "film" and item.verified)
+    }
     open_items = [
-        item for item in known if not item.verified and (item.booking_id in stored or not court.held(item))
+        item for item in known if not item.verified and (item.booking_id in over or not court.held(item))
     ]
     alone = [item for item in open_items if court.alone(item)]
     turn = sorted(alone or open_items, key=court.rank)
