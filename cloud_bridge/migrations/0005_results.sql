@@ -24,6 +24,7 @@ exception
 end $$;
 
 -- With its owner's rights: a device writes its results, and what is shown of them follows by itself.
+-- Posters and receipts are no videos: they are in the result, and pages of the predecessor list every row here.
 create or replace function ezrec.show_upload(p_result public.results, p_owner text) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -39,7 +40,7 @@ begin
         case jsonb_typeof(p_result.body -> 'objects') when 'array' then p_result.body -> 'objects' else '[]' end
     ) o
     join public.devices d on d.id = p_result.device_id
-    where jsonb_typeof(o) = 'object' and o ->> 'name' is not null and o ->> 'key' is not null
+    where jsonb_typeof(o) = 'object' and o ->> 'name' not in ('poster', 'receipt') and o ->> 'key' is not null
         and ezrec.moment_or_null(o ->> 'verified_at') is not null
     on conflict (device_id, booking_id, name) do update set
         user_id = excluded.user_id, filename = excluded.filename, storage_path = excluded.storage_path,

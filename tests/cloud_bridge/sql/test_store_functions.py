@@ -208,13 +208,17 @@ def test_results_are_shown_to_people(ask: Any, db: Connection) -> None:
     ask("create_booking", **DEVICE, new=new("a", owner="uma"))
     key = "club/court-1/2026-03-01/a/film.mp4"
     film = {"name": "film", "key": key, "bytes": 7, "hash": "h-1", "verified_at": "2026-03-01T23:30:00Z"}
+    others = [
+        {**film, "name": name, "key": key.replace("film.mp4", file)}
+        for name, file in (("poster", "poster.jpg"), ("receipt", "receipt.json"))
+    ]
     rows = [
         {"booking_id": "a", "kind": "recording", "seq": 1, "body": {"state": "ready", "progress_pct": 100}},
         {
             "booking_id": "a",
             "kind": "upload",
             "seq": 2,
-            "body": {"objects": [film, {"name": "x"}, 5], "bucket": "b"},
+            "body": {"objects": [film, *others, {"name": "x"}, 5], "bucket": "b"},
         },
         {
             "booking_id": "a",
@@ -226,8 +230,7 @@ def test_results_are_shown_to_people(ask: Any, db: Connection) -> None:
     ]
     assert ask("save_results", device("court-1"), **DEVICE, rows=rows) == 4
     assert ask("save_results", device("court-1"), **DEVICE, rows=rows) == 0
-    video = db.execute("SELECT * FROM videos").fetchone()
-    assert video is not None
+    (video,) = db.execute("SELECT * FROM videos").fetchall()
     assert (video["storage_path"], video["filename"], video["file_size"], video["sha256"]) == (
         key,
         "film.mp4",
