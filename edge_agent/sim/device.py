@@ -24,7 +24,7 @@ from edge_agent.sim.judge import Judge
 from edge_agent.sim.loop import MS_NS, US_NS, Loop
 from edge_agent.sim.making import FilmDrivers, HealthDrivers, PlanDrivers
 from edge_agent.sim.node import Drivers, Node, Shared
-from edge_agent.sim.outbox import orders_in
+from edge_agent.sim.outbox import orders_in, refused_in
 from edge_agent.sim.rows import RowJudge
 from edge_agent.sim.store import Store, Trouble
 from schemas.base import Message
@@ -149,6 +149,7 @@ class Device:
         self.rows = RowJudge(
             loop, self.store, self.club, true_wall, lambda: self.judge.slack_ns, lambda: orders_in(self.disk)
         )
+        self.rows.refused = lambda: refused_in(self.disk)
         self.rows.watch(self.broker)
         self.touched: dict[CameraName, list[tuple[int, int, str]]] = {name: [] for name in CAMERAS}
         self.powered = True
@@ -256,6 +257,8 @@ class Device:
         return self.powered and self.clocks.synced
 
     def _published(self, name: str, address: Address[Any], message: Message | None) -> None:
+        if "id" in address.topic.holes:
+            self.store.spoken[address["id"], address.topic.key] += 1
         if name == "bridge":
             self.rows.published(address, message)
         self.judge.published(name, address, message)

@@ -214,3 +214,10 @@ def orders_in(disk: Disk) -> tuple[OrderEntry, ...]:
     value = disk.read(PATH)
     rows = [row for _, row in sorted(value.entries.items())] if isinstance(value, Box) else []
     return tuple(order for row in rows if (order := order_of(row)) is not None)
+
+
+def refused_in(disk: Disk) -> frozenset[str]:
+    """Bookings made at the court that the store will never take: it had given the court to somebody else."""
+    value = disk.read(PATH)
+    aside = value.aside.values() if isinstance(value, Box) else ()
+    return frozenset(one.subject for one in aside if one.kind == "booking")

@@ -34,6 +34,7 @@ class RowJudge:
 
     Attributes:
         calm_ns: true time since which nothing stands between the store and the topics.
+        refused: bookings of the court for which the store had no room.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RowJudge:
         self._wall = wall
         self._slack = slack
         self._orders = orders
+        self.refused: Callable[[], frozenset[str]] = frozenset
         self._broker: Broker | None = None
         self._looking = False
         store.watchers.append(self._written)
@@ -185,7 +187,11 @@ class RowJudge:
         for (booking_id, kind), rows in self.store.taken.items():
             if booking_id not in self.club.tickets:
                 continue
-            twice = [now.seq for before, now in pairwise(rows) if before.body == now.body]
+            twice = [
+                now.seq
+                for (before, at), (now, then) in pairwise(rows)
+                if before.body == now.body and at == then
+            ]
             self.ensure(not twice, f"the {kind} of {booking_id} was stored twice: {twice[:3]}")
         told = Counter(
             (one.kind, one.subject) for one in self.store.rows.notices.values() if one.kind in FILM
@@ -201,7 +207,7 @@ class RowJudge:
             made = answer.data.get("id")
             if one.name in ("start", "cut", "book") and answer.status == "ok" and isinstance(made, str):
                 text = f"{one.name} {one.id} was answered with {made}, which never came into the store"
-                self.ensure(made in self.store.rows.bookings, text)
+                self.ensure(made in self.store.rows.bookings or made in self.refused(), text)
 
     def _judge_results(self, ticket: Ticket) -> None:
         for topic in (RECORDING, RECEIPT):
@@ -224,7 +230,7 @@ class RowJudge:
     def _judge_share(self, ticket: Ticket) -> None:
         share = self._topic(SHARE.at(id=ticket.id))
         made = self.store.rows.shares.get(ticket.id)
-        if not ticket.wanted:
+        if not ticket.wanted or ticket.id in self.refused():
             return
         self.ensure(
             made is not None, f"the film of {ticket.id} ({ticket.kind}) is in the bucket and not shared"

@@ -5,6 +5,7 @@ cannot reach it; what it ever said of a booking is kept beside the rows, for the
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -62,7 +63,8 @@ class Store:
         trouble: what the device meets when it asks now; people are not troubled.
         said: every version of every booking, oldest first; a restored backup takes nothing from it.
         written_at: when a row was last written.
-        taken: results as they were taken, by booking and kind.
+        taken: results as they were taken, by booking and kind, each with how often its topic had been said.
+        spoken: how often a topic was said on the bus, by booking and kind.
         writes: how often anything was written that a poll may bring; watchers are told each time.
     """
 
@@ -71,7 +73,8 @@ class Store:
         self.trouble: Trouble | None = None
         self.said: dict[str, list[StoredBooking]] = {}
         self.written_at: dict[str, datetime] = {}
-        self.taken: dict[tuple[str, str], list[ResultRow]] = {}
+        self.taken: dict[tuple[str, str], list[tuple[ResultRow, int]]] = {}
+        self.spoken: Counter[tuple[str, str]] = Counter()
         self.writes = 0
         self.watchers: list[Callable[[], None]] = []
         self._now = now
@@ -122,7 +125,7 @@ class Store:
             there = self.rows.results.get(key)
             if there is None or there.seq < row.seq:
                 self.rows.results[key] = row
-                self.taken.setdefault(key, []).append(row)
+                self.taken.setdefault(key, []).append((row, self.spoken[key]))
                 news += 1
         return news
 
