@@ -75,9 +75,9 @@ def service_of(settings: Settings, agent: str) -> str:
 
 def services(settings: Settings, agents: tuple[str, ...]) -> tuple[str, ...]:
     """Every unit to enable, the broker first."""
-    names = ["ezrec-broker.service", *(service_of(settings, name) for name in agents), "ezrec-api.service"]
-    if settings.bookings.kind == "sqlite":  # else a cloud side keeps, with a key that no device has
-        names.append("ezrec-keeper.service")
+    names = ["ezrec-broker.service", *(service_of(settings, name) for name in agents)]
+    if settings.bookings.kind == "sqlite":  # else a cloud side does it: they get no key here
+        names += ["ezrec-api.service", "ezrec-keeper.service"]
     if settings.bookings.kind == "sqlite" or settings.notify.send:
         names.append("ezrec-notify.service")
     return tuple(names)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.app import agent_names
-from edge_agent.core.settings import Settings
+from edge_agent.core.settings import Bookings, Settings
+from edge_agent.install.layout import services
 from tools import units
 
 UNITS = sorted([*units.FOLDER.glob("*.service"), *units.FOLDER.glob("*.mount")])
@@ -94,6 +95,21 @@ def test_every_agent_has_a_unit_that_runs_it() -> None:
     others = {"run " + name for name in agent_names(Settings()) if name != "bridge"}
     assert run == others
     assert units.UNITS["ezrec-bridge"].argv == "bridge"
+
+
+def test_the_booking_systems_key_is_handed_to_the_bridges_account_alone() -> None:
+    texts = {unit.name: unit.read_text(encoding="utf-8") for unit in SERVICES}
+    given = {name: text for name, text in texts.items() if "bookings.key" in text}
+    assert set(given) == {"ezrec-bridge.service", "ezrec-notify.service"}
+    assert all("\nUser=ezrec-bridge\n" in text for text in given.values())
+    assert all("\nInaccessiblePaths=-/etc/ezrec/secrets\n" in text for text in texts.values())
+
+
+def test_a_device_of_a_project_runs_nothing_that_would_need_its_key_besides() -> None:
+    own, cloud = Settings(), Settings(bookings=Bookings(kind="supabase", url="https://project.example"))
+    agents = agent_names(own)
+    needing = {f"ezrec-{name}.service" for name in ("api", "keeper", "notify")}
+    assert set(services(own, agents)) - set(services(cloud, agents)) == needing
 
 
 def test_the_tool_is_here() -> None:
