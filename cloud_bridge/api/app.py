@@ -20,6 +20,8 @@ from cloud_bridge.api import (
     login,
     media,
     metrics,
+    operator,
+    operator_bookings,
     pages,
     problems,
     recordings,
@@ -52,7 +54,7 @@ _ERRORS = {
     503: "the store does not answer: again in a moment",
 }
 API = tuple(part.router for part in (account, bookings, recordings, claim, devices, media, events))
-PAGES = (pages.router, login.router, claim.pages, metrics.router)
+PAGES = (pages.router, login.router, claim.pages, metrics.router, operator.router, operator_bookings.router)
 
 
 def create_app(

@@ -30,12 +30,6 @@ SAME_ORIGIN = {"Referrer-Policy": "same-origin"}
 """On pages with a form: without it browsers send ``Origin: null``, which could be anybody's."""
 
 
-@router.get("/", openapi_extra=MINE)
-def home() -> Response:
-    """Where a login leads."""
-    return see("/account")
-
-
 @router.get("/login", openapi_extra=ANYBODY)
 def login_page(request: Request) -> Response:
     """The form."""

@@ -59,8 +59,8 @@ def healthz(request: Request) -> Response:
 
 @router.api_route("/s/static/{name}", methods=["GET", "HEAD"], openapi_extra=ANYBODY)
 def static(name: str) -> Response:
-    """Our own style sheet and script."""
-    if name not in ("ezrec.css", "player.js"):
+    """Our own style sheets and scripts."""
+    if name not in ("ezrec.css", "player.js", "operator.css", "operator.js"):
         return problem(404, "there is no such file")
     return FileResponse(STATIC / name, headers={"Cache-Control": "public, max-age=300"})
 
