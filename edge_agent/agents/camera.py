@@ -5,7 +5,7 @@ deletions) is asked for after every event; what was claimed and what is lost sta
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge_agent.core import child as capture_child
@@ -58,6 +58,7 @@ from edge_agent.core.schedule import cut_times, last_seen
 from edge_agent.core.settings import Settings
 from edge_agent.core.take_plan import Clock, Facts, borders, expire, pin, refuse, replan, takes_at_start
 from edge_agent.core.takes import Take, old_causes, recount, settle_growing
+from edge_agent.core.values import replace
 from schemas.agent import AgentStatus, Alarm
 from schemas.base import Message
 from schemas.camera import CameraStatus

@@ -5,7 +5,7 @@ states, receipts) comes back from its own remembered messages.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge_agent.core import watch
@@ -24,21 +24,22 @@ from edge_agent.core.agent import (
     Started,
     Tick,
     World,
-    wall_ns,
 )
 from edge_agent.core.backoff import delay_ns
 from edge_agent.core.device import Device, due_ns, looked_at, next_booking
 from edge_agent.core.effects import FilmFile, Measure, Measured
+from edge_agent.core.preflight import Seen, asked, looked_ahead
 from edge_agent.core.recording import Facts, booked, told
 from edge_agent.core.retention import retention
 from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync, last_seen
 from edge_agent.core.settings import Settings
+from edge_agent.core.values import replace
 from schemas.agent import AgentAvailability, AgentInfo, AgentStatus, Alarm
 from schemas.base import Message
 from schemas.booking import Booking, ScheduleSync
 from schemas.camera import CameraStatus
-from schemas.commands import Answer
-from schemas.health import Retention
+from schemas.commands import Answer, PreflightArgs
+from schemas.health import Preflight, Retention
 from schemas.receipt import Receipt
 from schemas.recording import FINAL_STATES, Recording
 from schemas.registry import (
@@ -52,6 +53,7 @@ from schemas.registry import (
     FILM_OBJECT,
     HEALTH,
     MERGE,
+    PREFLIGHT,
     PROCESS,
     RECEIPT,
     RECEIPT_OBJECT,
@@ -62,16 +64,12 @@ from schemas.registry import (
     UPLOAD,
 )
 from schemas.topics import Address
-from schemas.work import WorkObject
 
 NAME = "health"
 MEASURE_NS = 60 * SECOND_NS
-LOOK_NS = 5 * SECOND_NS
-RESTLESS_NS = 1 * SECOND_NS
 SETTLED_NS = 30 * SECOND_NS
 IDLE, BUSY = AgentStatus(state="idle"), AgentStatus(state="busy")
 REFUSALS: Mapping[str, str] = {
-    "preflight": "not available yet",
     "doctor": "not available over MQTT yet: run 'ezrec doctor' on the device",
     "logs": "not available over MQTT yet: read the journal of the device",
     "restart": "not available over MQTT yet: restart the service on the device",
@@ -85,7 +83,9 @@ class State:
     ready_ns: int | None = None
     schedule: Schedule = field(default_factory=Schedule)
     facts: Mapping[str, Facts] = field(default_factory=dict[str, Facts])
-    cameras: Mapping[str, str] = field(default_factory=dict[str, str])
+    cameras: Mapping[str, CameraStatus] = field(default_factory=dict[str, CameraStatus])
+    uploader: AgentStatus | None = None
+    preflights: Mapping[str, Preflight] = field(default_factory=dict[str, Preflight])
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     device: Device = field(default_factory=Device)
     retention: Retention = field(default_factory=Retention)
@@ -102,7 +102,7 @@ def agent(settings: Settings) -> Agent[State, Settings]:  # noqa: ARG001 - all a
         name=NAME,
         subscribes=(
             *(BOOKING, SCHEDULE_SYNC, CAPTURE, MERGE, PROCESS, UPLOAD, SHARE, FILM_OBJECT, RETENTION),
-            *(ALARM, AGENT_AVAILABILITY, AGENT_INFO, CAMERA_STATUS),
+            *(ALARM, AGENT_AVAILABILITY, AGENT_INFO, AGENT_STATUS, CAMERA_STATUS, PREFLIGHT),
         ),
         initial=lambda _settings: State(),
         decide=decide,
@@ -124,7 +124,8 @@ def decide(state: State, event: Event, stamp: Stamp, settings: Settings) -> tupl
         case Changed(address, message):
             state = _changed(state, address, message, stamp, news=True)
         case Asked():
-            replies = (_answered(event),)
+            state, reply = _answered(state, event, stamp, settings)
+            replies = (reply,)
         case Done(key, result):
             state = _done(state, key, result)
         case Failed():
@@ -150,6 +151,7 @@ def retained(state: State) -> Mapping[Address[Any], Message]:
         topics[RETENTION.at()] = state.retention
         topics[AGENT_STATUS.at(agent=NAME)] = BUSY if _busy(state) else IDLE
         topics |= {ALARM.at(agent=NAME, alarm=name): alarm for name, alarm in state.device.own.items()}
+        topics |= {PREFLIGHT.at(id=key): result for key, result in state.preflights.items()}
     return topics
 
 
@@ -165,8 +167,7 @@ def wakes(state: State) -> Mapping[str, int]:
 
 
 def _busy(state: State) -> bool:
-    running = ("recording", "finishing")
-    return any(one.said is not None and one.said.state in running for one in state.facts.values())
+    return watch.busy(state.facts.values())
 
 
 def _started(state: State, remembered: Mapping[Address[Any], Message], stamp: Stamp) -> State:
@@ -210,6 +211,8 @@ def _world(state: State, topics: Mapping[Address[Any], Message], stamp: Stamp) -
             dead = {entry.id for entry in message.entries if entry.dead}
             facts = {key: replace(one, dead=key in dead or one.dead) for key, one in state.facts.items()}
             state = replace(state, facts=facts, retention=message)
+        elif isinstance(message, Preflight) and state.ready_ns is None:
+            state = replace(state, preflights={**state.preflights, address["id"]: message})
         state = _changed(state, address, message, stamp, news=False)
     return replace(state, ready_ns=stamp.mono_ns if state.ready_ns is None else state.ready_ns)
 
@@ -254,8 +257,10 @@ def _changed(
             return replace(state, device=replace(device, alarms=alarms))
         case AgentInfo():
             return replace(state, versions={**state.versions, address["agent"]: message.version})
+        case AgentStatus() if address["agent"] == "uploader":
+            return replace(state, uploader=message)
         case CameraStatus():
-            return replace(state, cameras={**state.cameras, address["cam"]: message.state})
+            return replace(state, cameras={**state.cameras, address["cam"]: message})
         case _:
             return _staged(state, address, message, stamp, news=news)
 
@@ -288,11 +293,28 @@ def _staged(state: State, address: Address[Any], message: Message, stamp: Stamp,
     return replace(state, facts={**state.facts, one.id: one})
 
 
-def _answered(event: Asked) -> Reply:
+def _answered(state: State, event: Asked, stamp: Stamp, settings: Settings) -> tuple[State, Reply]:
     if event.name == "log_level":
-        return Reply(event.id, Answer(id=event.id, status="ok", message="set"))
+        return state, Reply(event.id, Answer(id=event.id, status="ok", message="set"))
+    if isinstance(event.args, PreflightArgs):
+        seen = _seen(state, stamp, settings)
+        results, answer = asked(event.id, event.args, state.preflights, state.facts, seen)
+        return replace(state, preflights=results), Reply(event.id, answer)
     text = REFUSALS.get(event.name, f"health does not know {event.name!r}")
-    return Reply(event.id, Answer(id=event.id, status="rejected", message=text))
+    return state, Reply(event.id, Answer(id=event.id, status="rejected", message=text))
+
+
+def _seen(state: State, stamp: Stamp, settings: Settings) -> Seen:
+    """What a preflight looks at."""
+    return Seen(
+        wall=stamp.wall,
+        settings=settings,
+        device=state.device,
+        cameras=state.cameras,
+        uploader=state.uploader,
+        sync=state.schedule.sync,
+        bookings=tuple(one.booking for one in state.facts.values() if one.wanted),
+    )
 
 
 def _done(state: State, key: str, result: object) -> State:
@@ -303,16 +325,8 @@ def _done(state: State, key: str, result: object) -> State:
     one = state.facts.get(key.removeprefix("receipt:"))
     if one is None or not isinstance(result, FilmFile):
         return state
-    work = WorkObject(
-        path=result.path,
-        bytes=result.bytes,
-        bytes_durable=result.bytes_durable,
-        complete=True,
-        hash=result.sha256,
-        head_open=False,
-        content_type="application/json",
-    )
-    return replace(state, facts={**state.facts, one.id: replace(one, receipt_object=work, writing=False)})
+    one = replace(one, receipt_object=watch.receipt_object(result), writing=False)
+    return replace(state, facts={**state.facts, one.id: one})
 
 
 def _failed(state: State, event: Failed, stamp: Stamp) -> State:
@@ -337,7 +351,7 @@ def _pursue(state: State, stamp: Stamp, settings: Settings) -> tuple[State, Acts
         wall=stamp.wall,
         mono_ns=stamp.mono_ns,
         settled=stamp.mono_ns >= state.ready_ns + SETTLED_NS,
-        cameras=state.cameras,
+        cameras={cam: status.state for cam, status in state.cameras.items()},
         versions=state.versions,
         settings=settings,
     )
@@ -369,26 +383,13 @@ def _pursue(state: State, stamp: Stamp, settings: Settings) -> tuple[State, Acts
         retention=retention(facts.values(), stamp.wall, settings, state.retention),
         device=looked_at(state.device, ahead, stamp, settings),
     )
-    state, measure = _measured(state, stamp)
-    return replace(state, look_ns=_next_look(state, stamp)), (*acts, *measure)
+    results = looked_ahead(state.preflights, facts, _seen(state, stamp, settings), settled=view.settled)
+    state, measure = _measured(replace(state, preflights=results), stamp)
+    look_ns = watch.next_look_ns(facts.values(), ahead, state.look_ns, stamp)
+    return replace(state, look_ns=look_ns), (*acts, *measure)
 
 
 def _measured(state: State, stamp: Stamp) -> tuple[State, Acts]:
     if state.measuring or stamp.mono_ns < state.measure_ns:
         return state, ()
     return replace(state, measuring=True, measure_ns=stamp.mono_ns + MEASURE_NS), (Measure("measure"),)
-
-
-def _next_look(state: State, stamp: Stamp) -> int | None:
-    """When time alone changes something: soon while recordings run, else at the next planned start."""
-    if any(watch.restless(one) for one in state.facts.values()):
-        at_ns = stamp.mono_ns + RESTLESS_NS
-    elif _busy(state):
-        at_ns = stamp.mono_ns + LOOK_NS
-    else:
-        ahead = state.device.message.next_booking
-        if ahead is None:
-            return None
-        at_ns = stamp.mono_ns + max(0, wall_ns(ahead) - wall_ns(stamp.wall))
-    pending = state.look_ns is not None and state.look_ns > stamp.mono_ns
-    return min(at_ns, state.look_ns) if pending and state.look_ns is not None else at_ns

@@ -5,7 +5,7 @@ publishes it. It never opens media.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
@@ -34,6 +34,7 @@ from edge_agent.core.merge_view import refusal, stage_of, unwritten
 from edge_agent.core.merging import Desk
 from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync, last_seen, wanted
 from edge_agent.core.settings import Settings
+from edge_agent.core.values import replace
 from schemas.agent import AgentStatus, Alarm
 from schemas.base import Message
 from schemas.booking import Booking, ScheduleSync

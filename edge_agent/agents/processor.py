@@ -1,7 +1,7 @@
 """The processor: renders every slot plan once, merge and logos in one go, and lets the film grow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge_agent.core import camera_files, dressing, film_keep, film_news, filming, processor_view
@@ -25,6 +25,7 @@ from edge_agent.core.effects import FilmFile, Prepared, ProcessorInventory, Rend
 from edge_agent.core.filming import Film
 from edge_agent.core.schedule import Schedule, forget, heard, heard_all, heard_sync, last_seen
 from edge_agent.core.settings import Settings
+from edge_agent.core.values import replace
 from schemas.agent import AgentStatus, Alarm
 from schemas.base import Message
 from schemas.booking import Booking, ScheduleSync

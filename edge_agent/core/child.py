@@ -1,11 +1,12 @@
 """The capture child as its agent sees it: running, silent, ended, and when to try again. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from edge_agent.core.agent import SECOND_NS, Stamp
 from edge_agent.core.effects import CaptureNews
+from edge_agent.core.values import replace
 from schemas.agent import Alarm
 from schemas.camera import CameraStatus
 

@@ -1,7 +1,7 @@
 """Which ring files are claimed when, what became of the claims, and which the ring no longer has. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from edge_agent.core.agent import SECOND_NS, FailureKind
 from edge_agent.core.backoff import delay_ns
@@ -10,6 +10,7 @@ from edge_agent.core.child import Child, silent_until
 from edge_agent.core.effects import Claim, RingFile
 from edge_agent.core.take_plan import Clock, Takes, status_of
 from edge_agent.core.takes import Take, bounds, cover, list_segment, needs, restage
+from edge_agent.core.values import replace
 from schemas.work import Segment
 
 OPEN_NS = 2 * SECOND_NS

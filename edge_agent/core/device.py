@@ -1,13 +1,14 @@
 """What health says of the device as a whole: metrics, who runs, and what needs a person."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from edge_agent.core.agent import SECOND_NS, Stamp, wall_ns
 from edge_agent.core.effects import Measured
 from edge_agent.core.settings import Settings
+from edge_agent.core.values import replace
 from schemas.agent import Alarm
 from schemas.booking import Booking
 from schemas.health import Alarms, Clock, Disk, Health

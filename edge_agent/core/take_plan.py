@@ -1,12 +1,13 @@
 """Takes follow the bookings: which exist, what they obey, when they are bound to the clock and end. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from edge_agent.core.agent import SECOND_NS, wall_ns
 from edge_agent.core.capture import Cause
 from edge_agent.core.schedule import Schedule, Taken, forget, standing, taken_from, wanted
 from edge_agent.core.takes import Take, bounds, covered_all, recount, resume
+from edge_agent.core.values import replace
 from schemas.booking import Booking
 from schemas.health import RetentionEntry
 from schemas.recording import FINAL_STATES, CaptureStage, RecordingState, StageStatus, WallMapping

@@ -5,7 +5,7 @@ the mapping that is frozen when the first segment of that boot is claimed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from edge_agent.core.agent import SECOND_NS, wall_ns
 from edge_agent.core.capture import (
@@ -22,6 +22,7 @@ from edge_agent.core.capture import (
 )
 from edge_agent.core.effects import RingFile
 from edge_agent.core.schedule import Taken, frames_between
+from edge_agent.core.values import replace
 from schemas.recording import CaptureStage, ClockPoint, Gap, StageError, StageStatus, WallMapping
 from schemas.registry import SEGMENTS
 from schemas.topics import Address

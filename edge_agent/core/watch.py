@@ -1,15 +1,16 @@
 """One look at a recording: its state, what is said of it, its receipt, and whether people are told."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from edge_agent.core.agent import Effect, Say
-from edge_agent.core.effects import DeleteMedia, WriteReceipt
+from edge_agent.core.agent import SECOND_NS, Effect, Say, Stamp, wall_ns
+from edge_agent.core.effects import DeleteMedia, FilmFile, WriteReceipt
 from edge_agent.core.receipt import due, receipt_of, with_delivery
 from edge_agent.core.recording import Facts, aged, delay, paced, progress, state_of
 from edge_agent.core.retention import failed_ends
 from edge_agent.core.settings import Settings
+from edge_agent.core.values import replace
 from edge_agent.core.why import eta_s, why
 from schemas.agent import Event
 from schemas.booking import Booking
@@ -17,7 +18,10 @@ from schemas.health import Retention
 from schemas.receipt import Receipt
 from schemas.recording import FINAL_STATES, Recording, RecordingState
 from schemas.registry import EVENT
+from schemas.work import WorkObject
 
+LOOK_NS = 5 * SECOND_NS
+RESTLESS_NS = 1 * SECOND_NS
 TOLD: frozenset[RecordingState] = frozenset({"missed", "partial", "failed"})
 
 
@@ -105,6 +109,29 @@ def restless(facts: Facts) -> bool:
     )
 
 
+def busy(recordings: Iterable[Facts]) -> bool:
+    """Whether any recording runs, or is being finished."""
+    return any(one.said is not None and one.said.state in ("recording", "finishing") for one in recordings)
+
+
+def next_look_ns(
+    recordings: Collection[Facts], ahead: Booking | None, pending_ns: int | None, stamp: Stamp
+) -> int | None:
+    """When time alone changes something: soon while recordings run, else at the next planned start.
+
+    ``pending_ns`` is the look waited for already: it is never put off.
+    """
+    if any(restless(one) for one in recordings):
+        at_ns = stamp.mono_ns + RESTLESS_NS
+    elif busy(recordings):
+        at_ns = stamp.mono_ns + LOOK_NS
+    elif ahead is None:
+        return None
+    else:
+        at_ns = stamp.mono_ns + max(0, wall_ns(ahead.from_) - wall_ns(stamp.wall))
+    return min(at_ns, pending_ns) if pending_ns is not None and pending_ns > stamp.mono_ns else at_ns
+
+
 def stored(facts: Facts) -> bool:
     """Whether the receipt is in the bucket."""
     return facts.upload is not None and facts.upload.verified("receipt") is not None
@@ -123,6 +150,19 @@ def filed(facts: Facts, list_: Retention, *, rested: bool) -> tuple[Facts, tuple
     if facts.receipt is None or facts.receipt_object is not None or facts.dead or stored(facts) or not rested:
         return facts, ()
     return replace(facts, writing=True), (WriteReceipt(f"receipt:{facts.id}", facts.id, facts.receipt),)
+
+
+def receipt_object(result: FilmFile) -> WorkObject:
+    """The receipt's file as an object for the bucket."""
+    return WorkObject(
+        path=result.path,
+        bytes=result.bytes,
+        bytes_durable=result.bytes_durable,
+        complete=True,
+        hash=result.sha256,
+        head_open=False,
+        content_type="application/json",
+    )
 
 
 def stand_in(receipt: Receipt | None, said: Recording | None, wall: datetime) -> Booking | None:

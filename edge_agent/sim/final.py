@@ -7,6 +7,7 @@ from edge_agent.sim.film import END, is_complete, log_of, slots_of
 from schemas.agent import AgentStatus
 from schemas.recording import MergeStage, Recording, Stage
 from schemas.registry import FILM_OBJECT, MERGE, RECORDING, SEGMENTS, SLOTS
+from schemas.work import CameraName
 
 RESTING = frozenset({"capture", "watch", "measure", "poll"})
 LATE_NS = 12 * SECOND_NS
@@ -71,7 +72,7 @@ def _judge_recording(device: Device, ticket: Ticket) -> None:
         judge.ensure(fine, f"{ticket.id} ({ticket.kind}) is not wanted and its recording is {told}")
         return
     judge.ensure(state is not None, f"{ticket.id} ({ticket.kind}) never came to a final state")
-    captured = any(judge.claimed.get((ticket.id, cam)) for cam in CAMERAS)
+    captured = any(_has_frames(device, ticket, cam) for cam in CAMERAS)
     if state in ("missed", "failed"):
         judge.ensure(
             not captured, f"{ticket.id} ({ticket.kind}) is {state} although frames of it were claimed"
@@ -80,6 +81,13 @@ def _judge_recording(device: Device, ticket: Ticket) -> None:
         _judge_film(device, ticket, state or "")
     if ticket.always_wanted:
         _judge_frames(device, ticket, state or "")
+
+
+def _has_frames(device: Device, ticket: Ticket, cam: CameraName) -> bool:
+    """Whether a camera has frames of its time as it was said last (a button may have ended it at once)."""
+    camera, end_ns = device.cameras[cam], device.judge.ends_ns(ticket)
+    claimed = device.judge.claimed.get((ticket.id, cam), set())
+    return any(ticket.begin_ns <= camera.time_ns(frame) < end_ns for frame in claimed)
 
 
 def _judge_film(device: Device, ticket: Ticket, state: str) -> None:
