@@ -76,12 +76,16 @@ class Retention(Message):
 
 
 class PreflightCheck(Message):
-    """One thing that was tried, its value, and whether it will do."""
+    """One thing that was looked at, its value, and whether it will do.
+
+    ``warn``: it will do, and somebody should look at it; ``mend`` says what to do whenever all is not well.
+    """
 
     name: Annotated[str, PUBLIC]
     ok: Annotated[bool, PUBLIC]
     value: Annotated[str, PUBLIC]
     mend: Annotated[str | None, PUBLIC] = None
+    warn: Annotated[bool, PUBLIC] = False
 
 
 class Preflight(Message):

@@ -28,8 +28,8 @@ from edge_agent.core.settings import Settings
 from schemas.agent import AgentAvailability, Alarm
 from schemas.base import Message
 from schemas.booking import ScheduleSync, schedule_digest
-from schemas.commands import NoArgs
-from schemas.health import Retention
+from schemas.commands import NoArgs, PreflightArgs
+from schemas.health import Preflight, Retention
 from schemas.recording import Recording
 from schemas.registry import (
     AGENT_AVAILABILITY,
@@ -40,6 +40,7 @@ from schemas.registry import (
     FILM_OBJECT,
     HEALTH,
     MERGE,
+    PREFLIGHT,
     PROCESS,
     RECEIPT,
     RECEIPT_OBJECT,
@@ -268,7 +269,6 @@ def test_the_alarms_of_others_are_summed_up_and_go_when_cleared() -> None:
 @pytest.mark.parametrize(
     ("name", "status"),
     [
-        ("preflight", "rejected"),
         ("doctor", "rejected"),
         ("logs", "rejected"),
         ("restart", "rejected"),
@@ -282,6 +282,106 @@ def test_every_command_gets_one_answer(name: str, status: str) -> None:
     (reply,) = [act for act in bench.send(Asked("health", name, "c1", NoArgs())) if isinstance(act, Reply)]
     assert (reply.command_id, reply.answer.status) == ("c1", status)
     assert reply.answer.message != ""
+
+
+MEASURED = Measured(1.0, 0.1, 50.0, False, 9.0, 10**12, 10**12, True, True, 0)
+DAY_S = 86400.0
+
+
+def looked(bench: Bench, booking_id: str = "b1") -> Preflight | None:
+    message = retained(bench.state).get(PREFLIGHT.at(id=booking_id))
+    assert message is None or isinstance(message, Preflight)
+    return message
+
+
+def moved(bench: Bench, now_s: float) -> Preflight | None:
+    bench.send(Tick("measure"), now_s)
+    return looked(bench)
+
+
+def test_a_booking_is_looked_at_a_day_an_hour_and_ten_minutes_before() -> None:
+    bench = Bench()
+    bench.begin({BOOKED: booking(2 * DAY_S, 2 * DAY_S + 600)})
+    bench.send(Done("measure", MEASURED), 40)
+    moments: list[float] = []
+    for now_s in range(60, round(2 * DAY_S), 60):
+        result = moved(bench, now_s)
+        if result is not None and (not moments or at(moments[-1]) != result.at):
+            moments.append((result.at - T0).total_seconds())
+    assert moments == [DAY_S, 2 * DAY_S - 3600, 2 * DAY_S - 600]
+    assert looked(bench) is not None  # until the recording is over
+
+
+def test_a_late_booking_is_looked_at_once_the_device_has_come_up() -> None:
+    bench = Bench()
+    bench.begin({BOOKED: booking(1800, 2400)})
+    bench.send(Done("measure", MEASURED), 1)
+    assert looked(bench) is None
+    result = moved(bench, 31)
+    assert result is not None
+    assert (result.ok, result.at) == (False, at(31))
+
+
+def test_nothing_is_said_of_bookings_that_are_not_recorded_or_over() -> None:
+    bench = Bench()
+    bench.begin({BOOKED: booking(1800, 2400), BOOKING.at(id="b2"): booking(1800, 2400, record="no")})
+    bench.send(Done("measure", MEASURED), 40)
+    assert looked(bench) is not None
+    assert looked(bench, "b2") is None
+    bench.send(Changed(BOOKED, booking(1800, 2400, rev=2, status="cancelled")))
+    assert looked(bench) is None
+
+
+def test_a_look_goes_when_its_recording_is_over() -> None:
+    bench = Bench()
+    bench.begin({BOOKED: booking(1800, 2400)})
+    bench.send(Done("measure", MEASURED), 40)
+    assert moved(bench, 2000) is not None
+    assert moved(bench, 2400 + 601) is None
+    assert bench.said().state == "missed"
+
+
+def test_a_look_outlives_a_restart_and_is_not_repeated() -> None:
+    first = Bench()
+    first.begin({BOOKED: booking(1800, 2400)})
+    first.send(Done("measure", MEASURED), 40)
+    before = looked(first)
+    assert before is not None
+    second = Bench()
+    second.begin({BOOKED: booking(1800, 2400), PREFLIGHT.at(id="b1"): before}, 50)
+    second.send(Done("measure", MEASURED), 100)
+    assert looked(second) is before
+    later = moved(second, 1200)
+    assert later is not None
+    assert later.at == at(1200)
+
+
+def asked(bench: Bench, booking_id: str | None = None) -> Reply:
+    event = Asked("health", "preflight", "c1", PreflightArgs(id=booking_id))
+    (reply,) = [act for act in bench.send(event) if isinstance(act, Reply)]
+    return reply
+
+
+def test_a_look_on_command_is_answered_and_published() -> None:
+    bench = Bench()
+    bench.begin({BOOKED: booking(2 * DAY_S, 2 * DAY_S + 600)})
+    answer = asked(bench).answer
+    assert answer.status == "ok"
+    assert answer.message.startswith("b1 will not record as it is: camera_left: its agent does not run")
+    result = looked(bench)
+    assert result is not None
+    assert answer.data == {"id": "b1", **result.body()}
+    assert asked(bench, "b1").answer.status == "ok"
+
+
+def test_a_look_at_a_booking_that_is_none() -> None:
+    bench = Bench()
+    bench.begin({BOOKED: booking(0, 20, record="no")})
+    assert asked(bench, "b1").answer.status == "rejected"
+    assert asked(bench, "b9").answer.message == "b9: no booking ahead that is to be recorded"
+    answer = asked(bench).answer
+    assert (answer.status, answer.data["id"]) == ("ok", None)
+    assert not [address for address in retained(bench.state) if address.topic is PREFLIGHT]
 
 
 def test_what_did_not_change_keeps_its_identity() -> None:
