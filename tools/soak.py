@@ -5,6 +5,7 @@ Lanes:
   drift    10 min with 200 ppm between the cameras and 1 % dropped frames, judged by the film's frame codes
   kills    recordings during which agents and the broker are killed with SIGKILL, one complete film each
   seeds    the simulator over many seeds
+  bridge   the bridge beside a Supabase project (stand-in): row to message, idle, results of a time without it
 """
 
 import argparse
@@ -27,6 +28,7 @@ from edge_agent.demo.run import WATCHED, make_token, record_one, wait_ready
 from edge_agent.runtime.client import Client
 from edge_agent.sim import run as simulate
 from tests.framecode import read_film
+from tools.bounds import BROKEN, Lines, broken
 
 TOP = Path(__file__).resolve().parent.parent
 REPORTS = TOP / "docs" / "reliability"
@@ -34,15 +36,6 @@ FPS = 30
 WATCHABLE_S, SKEW_MS, REPEATED, CAMERA_S = 4.0, 500 / FPS + 1, 0.05, 3.0
 """Bounds: whistle to watchable on loopback; p99 of the skew (half a frame and 1 ms); share of repeated pairs;
 what the kill of a camera's agent may cost that camera."""
-Lines = list[str]
-
-
-BROKEN = "- NOT HELD:"
-
-
-def _broken(what: str, held: bool, bound: str) -> Lines:  # noqa: FBT001 - reads as: what, held or not, which bound
-    """A line for a bound that was not held, else none."""
-    return [] if held else [f"{BROKEN} {what}: {bound} expected"]
 
 
 def say(text: str) -> None:
@@ -62,8 +55,8 @@ def whistle(arguments: argparse.Namespace) -> Lines:
             size = f"{got['film_bytes'] / 1e6:.1f} MB"
             times = f"{got['whistle_to_watchable_s']} s | {got['machine_s']} s | {got['uplink_s']} s"
             lines.append(f"| {seconds} s | {got['state']} | {times} | {size} |")
-            lines += _broken(f"{seconds} s", got["state"] == "ready", "ready")
-            lines += _broken(
+            lines += broken(f"{seconds} s", got["state"] == "ready", "ready")
+            lines += broken(
                 f"{seconds} s", got["whistle_to_watchable_s"] <= WATCHABLE_S, f"at most {WATCHABLE_S} s"
             )
     return sorted(lines, key=lambda line: line.startswith(BROKEN))
@@ -93,9 +86,9 @@ def drift(arguments: argparse.Namespace) -> Lines:
         f"- skew by frame codes: {skew} (half a frame is {500 / FPS:.2f} ms)",
         f"- repeated pairs: {repeated} seen ({share:.2f} %), {got['receipt']['repeated']} in the receipt",
         f"- receipt's skew: {got['receipt']['skew_ms']}",
-        *_broken("skew", p99 <= SKEW_MS, f"p99 at most {SKEW_MS:.2f} ms"),
-        *_broken("repeated", repeated <= REPEATED * len(frames), f"at most {100 * REPEATED:.0f} %"),
-        *_broken("frames", len(frames) == seconds * FPS, f"{seconds * FPS}"),
+        *broken("skew", p99 <= SKEW_MS, f"p99 at most {SKEW_MS:.2f} ms"),
+        *broken("repeated", repeated <= REPEATED * len(frames), f"at most {100 * REPEATED:.0f} %"),
+        *broken("frames", len(frames) == seconds * FPS, f"{seconds * FPS}"),
     ]
 
 
@@ -124,9 +117,9 @@ def _killed(victim: str, got: Mapping[str, Any], frames: list[Any], seconds: int
     row = f"| {victim} | {got['state']} | {len(after)} of {seconds * FPS} | {lost_s:.2f} s | {both} |"
     return [
         row,
-        *_broken(victim, len(after) == seconds * FPS, "every frame of the planned time"),
-        *_broken(victim, lost_s <= CAMERA_S, f"at most {CAMERA_S} s lost"),
-        *_broken(victim, camera is not None or both == seconds * FPS, "both cameras all the time"),
+        *broken(victim, len(after) == seconds * FPS, "every frame of the planned time"),
+        *broken(victim, lost_s <= CAMERA_S, f"at most {CAMERA_S} s lost"),
+        *broken(victim, camera is not None or both == seconds * FPS, "both cameras all the time"),
     ]
 
 
@@ -136,6 +129,12 @@ def seeds(arguments: argparse.Namespace) -> Lines:
     failed = [report for seed in range(count) if not (report := simulate(seed, 2.0)).ok]
     lines = [f"- {count} seeds of 2 h: {count - len(failed)} green"]
     return [*lines, *(f"{BROKEN} seed {report.seed}: {report}" for report in failed)]
+
+
+def _bridge(_arguments: argparse.Namespace) -> Lines:
+    from tools.soak_bridge import bridge  # noqa: PLC0415 - it needs PostgreSQL, the other lanes do not
+
+    return bridge(say)
 
 
 def _kill(lab: Lab, victim: str) -> None:
@@ -172,6 +171,7 @@ LANES: Mapping[str, Callable[[argparse.Namespace], Lines]] = {
     "drift": drift,
     "kills": kills,
     "seeds": seeds,
+    "bridge": _bridge,
 }
 
 
