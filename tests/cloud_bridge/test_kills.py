@@ -24,7 +24,7 @@ from schemas.registry import BOOKING, RECORDING, SCHEDULE_SYNC
 from tests.runtime.toys import DEV, Ear, broker_in, endpoint, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-BOOKINGS, CHANGES, RESULTS, KILLS = 40, 500, 200, 25
+BOOKINGS, CHANGES, RESULTS, KILLS = 40, 500, 200, 50
 LOG = """
     CREATE TABLE said (what TEXT, id TEXT, part TEXT, body TEXT);
     CREATE TRIGGER said_new AFTER INSERT ON results BEGIN
