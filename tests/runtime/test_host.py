@@ -249,7 +249,7 @@ def test_agent_that_does_not_understand_its_disk_ends_and_clears_nothing(
 def test_what_it_said_last_is_handed_back_at_start_without_a_broker(
     broker: Mosquitto, bridge: Ear, ear: Ear, tmp_path: Path
 ) -> None:
-    bridge.say(BOOKING.at(id="b1"), booking(9, to=booking().to.replace(year=2999), end=booking().to))
+    bridge.say(BOOKING.at(id="b1"), booking(9, to=booking().to.replace(year=2199), end=booking().to))
     with Running(toy(), endpoint(broker, "merger"), tmp_path / "state"):
         ear.until(lambda: MERGE_B1 in ear.retained())
     nobody = Endpoint("127.0.0.1", 9, "merger", PASSWORDS["merger"])
