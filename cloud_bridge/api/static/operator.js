@@ -41,7 +41,7 @@
   };
 
   const events = new EventSource("/api/v1/events");
-  for (const kind of ["booking", "recording", "camera", "alarm", "device", "resync"]) events.addEventListener(kind, soon);
+  for (const kind of ["ready", "booking", "recording", "camera", "alarm", "device", "resync"]) events.addEventListener(kind, soon);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
   setInterval(soon, EVERY_MS);
 })();
