@@ -4,6 +4,7 @@ import typer
 
 from edge_agent.cli import (
     bookings,
+    checking,
     contract,
     develop,
     device,
@@ -43,6 +44,8 @@ app.command("cut")(bookings.cut)
 app.command("status")(show.status)
 app.command("receipt")(show.receipt)
 app.command("why")(show.why)
+app.command("preflight")(checking.preflight)
+app.command("doctor")(checking.doctor)
 app.command("topics")(contract.topics)
 app.add_typer(contract.config, name="config")
 app.add_typer(contract.secret, name="secret")

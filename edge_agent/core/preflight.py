@@ -145,11 +145,11 @@ def _disk(booking: Booking | None, seen: Seen) -> PreflightCheck:
         return _warns("disk", "not measured yet", "ask again in a minute")
     need = max(GIB, booked_bytes(booking, seen))
     value = f"{measured.disk_free_bytes / GIB:.1f} GiB free, {need / GIB:.1f} GiB needed until it is over"
-    mend = "make room below storage.root, check that uploads go through, or put in a larger disk"
+    cure = "make room below storage.root, check that uploads go through, or put in a larger disk"
     if measured.disk_free_bytes < need:
-        return _fails("disk", value, mend)
+        return _fails("disk", value, cure)
     if measured.disk_free_bytes < need + need // 2:
-        return _warns("disk", value, mend)
+        return _warns("disk", value, cure)
     return _good("disk", value)
 
 
@@ -167,13 +167,13 @@ def _heat(device: Device) -> PreflightCheck:
         return _warns("heat", "not measured yet", "ask again in a minute")
     degrees = measured.temperature_c
     value = "no sensor" if degrees is None else f"{degrees:.0f} degrees"
-    mend = "give it air, a cooler or shade, and a power supply made for it"
+    cure = "give it air, a cooler or shade, and a power supply made for it"
     if degrees is not None and degrees >= HOT_C:
-        return _fails("heat", value, mend)
+        return _fails("heat", value, cure)
     if measured.throttled:
-        return _warns("heat", f"{value}, slowed down", mend)
+        return _warns("heat", f"{value}, slowed down", cure)
     if degrees is not None and degrees >= WARM_C:
-        return _warns("heat", value, mend)
+        return _warns("heat", value, cure)
     return _good("heat", value)
 
 
@@ -198,13 +198,13 @@ def _uploads(seen: Seen) -> PreflightCheck:
 
 
 def _bookings(seen: Seen) -> PreflightCheck:
-    mend = "look at the booking system; recording goes on with the bookings last seen"
+    cure = "look at the booking system; recording goes on with the bookings last seen"
     if seen.sync is None:
-        return _warns("bookings", "no complete schedule was ever read", mend)
+        return _warns("bookings", "no complete schedule was ever read", cure)
     if seen.device.agents.get("bridge") != "online":
         return _warns("bookings", "the bridge does not run", "restart it, or look at its log")
     if seen.sync.source != "ok":
-        return _warns("bookings", f"the booking system's answer: {seen.sync.source}", mend)
+        return _warns("bookings", f"the booking system's answer: {seen.sync.source}", cure)
     return _good("bookings", f"{seen.sync.count} read")
 
 
