@@ -2,30 +2,15 @@
 
 import json
 import sqlite3
-from pathlib import Path
 
 from cloud_bridge.stores.audit import AuditRow, Deed
-from cloud_bridge.stores.sqlite_db import Database
-from edge_agent.runtime.clock import Clock, SystemClock
-from schemas.base import utc_text
+from cloud_bridge.stores.sqlite_db import InFile
 
 _COLUMNS = "seq, at, actor, role, client, action, subject, detail"
 
 
-class SqliteAudit:
+class SqliteAudit(InFile):
     """`cloud_bridge.stores.audit.AuditStore` in a file."""
-
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        """Open or make the file, the same as `SqliteStore`'s.
-
-        Raises:
-            StoreError: it cannot be opened, is no database, or is of a newer version.
-        """
-        self._db = Database(path)
-        self._clock = clock or SystemClock()
-
-    def close(self) -> None:
-        self._db.close()
 
     def write(self, deed: Deed) -> AuditRow:
         detail = json.dumps(deed.detail, sort_keys=True, ensure_ascii=False)
@@ -34,7 +19,7 @@ class SqliteAudit:
                 "INSERT INTO audit (at, actor, role, client, action, subject, detail)"  # noqa: S608
                 f" VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
                 (
-                    utc_text(self._clock.wall()),
+                    self._now(),
                     deed.actor,
                     deed.role,
                     deed.client,

@@ -2,29 +2,15 @@
 
 import secrets
 from datetime import timedelta
-from pathlib import Path
 
 from cloud_bridge.stores.base import new_token, token_hash
 from cloud_bridge.stores.claims import DIGITS, ClaimCode
-from cloud_bridge.stores.sqlite_db import Database
-from edge_agent.runtime.clock import Clock, SystemClock
+from cloud_bridge.stores.sqlite_db import InFile
 from schemas.base import utc_text
 
 
-class SqliteClaims:
+class SqliteClaims(InFile):
     """`cloud_bridge.stores.claims.ClaimStore` in a file."""
-
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        """Open or make the file, the same as `SqliteStore`'s.
-
-        Raises:
-            StoreError: it cannot be opened, is no database, or is of a newer version.
-        """
-        self._db = Database(path)
-        self._clock = clock or SystemClock()
-
-    def close(self) -> None:
-        self._db.close()
 
     def claim_code(self, booking_id: str, valid_s: float) -> ClaimCode:
         now = self._clock.wall()
@@ -43,7 +29,7 @@ class SqliteClaims:
     def claimed(self, code: str) -> str | None:
         row = self._db.row(
             "SELECT booking_id FROM claims WHERE code = ? AND expires_at > ?",
-            (code, utc_text(self._clock.wall())),
+            (code, self._now()),
         )
         return str(row["booking_id"]) if row else None
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
@@ -13,6 +14,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 from cloud_bridge.stores.base import StoreError
 from cloud_bridge.stores.sqlite_schema import MIGRATIONS
 from edge_agent.core.agent import FailureKind
+from edge_agent.runtime.clock import Clock, SystemClock
+from schemas.base import utc_text
 
 BUSY_MS = 5000
 _TORN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}  # the last: no such table
@@ -146,6 +149,26 @@ def statements(step: str) -> Iterator[str]:
         if part.strip() and sqlite3.complete_statement(pending):
             yield pending
             pending = ""
+
+
+class InFile:
+    """What every store in the file starts from: the database, a clock, and the present as rows have it."""
+
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        """Open or make the file, the same for all stores of a device.
+
+        Raises:
+            StoreError: it cannot be opened, is no database, or is of a newer version.
+        """
+        self._db = Database(path)
+        self._clock = clock or SystemClock()
+
+    def close(self) -> None:
+        """Close the file; may be repeated."""
+        self._db.close()
+
+    def _now(self, later_s: float = 0) -> str:
+        return utc_text(self._clock.wall() + timedelta(seconds=later_s))
 
 
 def _code(error: BaseException) -> int:

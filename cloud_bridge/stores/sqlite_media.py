@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import cast
 
 from cloud_bridge.stores.base import Conflict, Missing, StoreError
@@ -19,9 +18,8 @@ from cloud_bridge.stores.media import (
     Slot,
     Whose,
 )
-from cloud_bridge.stores.sqlite_db import Database
+from cloud_bridge.stores.sqlite_db import InFile
 from edge_agent.core.effects import StoredBooking, StoredMedia
-from edge_agent.runtime.clock import Clock, SystemClock
 from schemas.base import utc_text
 from schemas.booking import Place
 
@@ -30,20 +28,8 @@ _DUE = f"unused_since < :before AND {_UNNAMED} AND (removing_since IS NULL OR re
 _WEARS_NONE = Look("bottom_right", 16.0, 1.0)
 
 
-class SqliteMediaStore:
+class SqliteMediaStore(InFile):
     """`cloud_bridge.stores.media.UserMediaStore` in the file of `cloud_bridge.stores.sqlite.SqliteStore`."""
-
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        """Open or make the file.
-
-        Raises:
-            StoreError: it cannot be opened, is no database, or is of a newer version.
-        """
-        self._db = Database(path)
-        self._clock = clock or SystemClock()
-
-    def close(self) -> None:
-        self._db.close()
 
     def media(self, whose: Whose) -> tuple[MediaRow, ...]:
         rows = self._db.rows('SELECT * FROM user_media WHERE "of" = ? AND who = ?', (whose.of, whose.id))
@@ -124,9 +110,6 @@ class SqliteMediaStore:
     def asset_removed(self, sha256: str) -> None:
         with self._db.write() as db:
             db.execute("DELETE FROM assets WHERE sha256 = ? AND removing_since IS NOT NULL", (sha256,))
-
-    def _now(self) -> str:
-        return utc_text(self._clock.wall())
 
     def _lost(self) -> str:
         return utc_text(self._clock.wall() - REMOVAL_LEASE)

@@ -3,36 +3,19 @@
 import re
 import secrets
 import sqlite3
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 from cloud_bridge.stores.base import Conflict, Missing, Principal, Role, new_token, token_hash
 from cloud_bridge.stores.people import Person, Session, Visit, code_hash, new_code, seen_lately
-from cloud_bridge.stores.sqlite_db import Database
-from edge_agent.runtime.clock import Clock, SystemClock
-from schemas.base import ID_PATTERN, utc_text
+from cloud_bridge.stores.sqlite_db import InFile
+from schemas.base import ID_PATTERN
 
 _PERSON = "user, role, org, created_at, password IS NOT NULL AS password"
 _SESSION = "session_id, user, client, created_at, seen_at, expires_at"
 
 
-class SqlitePeople:
+class SqlitePeople(InFile):
     """`cloud_bridge.stores.people.PeopleStore` in a file."""
-
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        """Open or make the file, the same as `SqliteStore`'s.
-
-        Raises:
-            StoreError: it cannot be opened, is no database, or is of a newer version.
-        """
-        self._db = Database(path)
-        self._clock = clock or SystemClock()
-
-    def close(self) -> None:
-        self._db.close()
-
-    def _at(self, seconds: float = 0) -> str:
-        return utc_text(self._clock.wall() + timedelta(seconds=seconds))
 
     # --- users ---
 
@@ -43,7 +26,7 @@ class SqlitePeople:
         with self._db.write() as db:
             if _person(db, user) is not None:
                 raise Conflict(f"there is a user {user}")
-            db.execute("INSERT INTO people VALUES (?, ?, ?, NULL, ?)", (user, role, org, self._at()))
+            db.execute("INSERT INTO people VALUES (?, ?, ?, NULL, ?)", (user, role, org, self._now()))
             return _must(db, user)
 
     def remove(self, user: str) -> bool:
@@ -53,7 +36,7 @@ class SqlitePeople:
                 db.execute(f"DELETE FROM {table} WHERE user = ?", (user,))  # noqa: S608 - own words
             db.execute(
                 "UPDATE api_tokens SET revoked_at = ? WHERE user = ? AND revoked_at IS NULL",
-                (self._at(), user),
+                (self._now(), user),
             )
             return there
 
@@ -82,22 +65,23 @@ class SqlitePeople:
         with self._db.write() as db:
             _must(db, user)
             db.execute("DELETE FROM login_codes WHERE user = ?", (user,))
-            db.execute("INSERT INTO login_codes VALUES (?, ?, ?)", (code_hash(code), user, self._at(valid_s)))
+            row = (code_hash(code), user, self._now(valid_s))
+            db.execute("INSERT INTO login_codes VALUES (?, ?, ?)", row)
         return code
 
     def redeem_code(self, code: str) -> Person | None:
         with self._db.write() as db:
             row = db.execute(
                 "DELETE FROM login_codes WHERE code_hash = ? AND expires_at > ? RETURNING user",
-                (code_hash(code), self._at()),
+                (code_hash(code), self._now()),
             ).fetchone()
             return _person(db, row["user"]) if row else None
 
     # --- sessions ---
 
     def open_session(self, user: str, client: str, valid_s: float) -> tuple[Session, str]:
-        token, now = new_token(), self._at()
-        session = Session("l" + secrets.token_hex(8), user, _printable(client), now, now, self._at(valid_s))
+        token, now = new_token(), self._now()
+        session = Session("l" + secrets.token_hex(8), user, _printable(client), now, now, self._now(valid_s))
         with self._db.write() as db:
             _must(db, user)
             db.execute("DELETE FROM sessions WHERE expires_at <= ?", (now,))
@@ -108,12 +92,12 @@ class SqlitePeople:
         return session, token
 
     def visit(self, token: str, idle_s: float) -> Visit | None:
-        hashed, now = token_hash(token), self._at()
+        hashed, now = token_hash(token), self._now()
         row = self._db.row(
             "SELECT s.session_id, s.user, s.client, s.created_at, s.seen_at, s.expires_at, p.role, p.org"
             " FROM sessions s JOIN people p USING (user)"
             " WHERE s.token_hash = ? AND s.expires_at > ? AND s.seen_at > ?",
-            (hashed, now, self._at(-idle_s)),
+            (hashed, now, self._now(-idle_s)),
         )
         if row is None:
             return None
@@ -127,7 +111,7 @@ class SqlitePeople:
         rows = self._db.rows(
             f"SELECT {_SESSION} FROM sessions WHERE user = ? AND expires_at > ? AND seen_at > ?"  # noqa: S608
             " ORDER BY seen_at DESC, created_at DESC, session_id",
-            (user, self._at(), self._at(-idle_s)),
+            (user, self._now(), self._now(-idle_s)),
         )
         return tuple(_session(row) for row in rows)
 
