@@ -58,11 +58,17 @@ def _film_object(film: Film, file: FilmFile) -> WorkObject:
 def topics_of(
     film: Film, cameras: Mapping[tuple[str, str], CameraFile], *, final: bool
 ) -> dict[Address[Any], Message]:
-    """Stage and objects of one recording."""
+    """Stage and objects of one recording.
+
+    A cancellation that comes when the film is in the bucket is too late for what belongs to it: a poster on
+    its way still has to arrive.
+    """
     topics: dict[Address[Any], Message] = {}
     if film.stage.status != "pending" or (film.begun and film.booking is not None):
         topics[PROCESS.at(id=film.id)] = film.stage
-    if film.deleted or film.dead or (film.booking is not None and not film.wanted):
+    in_bucket = film.upload is not None and film.upload.verified("film") is not None
+    called_off = film.booking is not None and not film.wanted and not in_bucket
+    if film.deleted or film.dead or called_off:
         return topics
     for name, item in objects_of(film, cameras):
         if not (final and film.upload is not None and film.upload.verified(name)):

@@ -758,6 +758,19 @@ def test_an_objects_topic_is_cleared_when_it_is_verified_and_the_recording_is_fi
     assert rig.object("poster") is None
 
 
+def test_a_cancellation_after_the_film_is_in_the_bucket_takes_back_no_poster() -> None:
+    rig = made()
+    rig.book(booking(rev=2, status="cancelled"))
+    assert rig.object("poster") is None
+    rig.book(booking(rev=3))
+    rig.uploaded("film")
+    rig.put(RECORDING.at(id="b1"), Recording(state="ready"))
+    rig.book(booking(rev=4, status="cancelled"))
+    assert rig.object("poster") is not None
+    rig.uploaded("film", "poster")
+    assert rig.object("poster") is None
+
+
 def test_a_film_lost_after_it_was_verified_is_not_made_again() -> None:
     rig = made()
     rig.uploaded("film")
