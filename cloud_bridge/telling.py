@@ -10,6 +10,7 @@ from cloud_bridge.results import ALARMS, Standing, noted
 from cloud_bridge.state import State
 from edge_agent.core.agent import SECOND_NS, Stamp
 from edge_agent.core.effects import Notice, NoticeEntry
+from edge_agent.core.recording import STAGES_LATE, accounted
 from edge_agent.core.settings import Settings
 from schemas.agent import AgentAvailability, Alarm
 from schemas.base import Message
@@ -20,7 +21,6 @@ from schemas.topics import Address
 
 NEWS = timedelta(days=2)
 """What is older is no news: nobody is written to about it because this software is new here."""
-STAGES_LATE = timedelta(seconds=60)
 DOUBT_NS = 30 * SECOND_NS
 """An alarm that is absent from the broker so long, while its agent runs, is over."""
 TOLD = ("critical", "major")
@@ -125,8 +125,7 @@ def _film(state: State, booking_id: str, stamp: Stamp, device: str) -> State:
     if unwanted:
         return _settled(state, booking_id)
     if film is not None and film.verified_at is not None:
-        known = made.merge is not None and made.merge.status == "succeeded" and made.process is not None
-        if not known and stamp.wall < film.verified_at + STAGES_LATE:
+        if not accounted(made.merge, made.process) and stamp.wall < film.verified_at + STAGES_LATE:
             return state
         if stamp.wall < film.verified_at + NEWS:
             state = _say(state, notices.film(device, made, film, stamp.wall))

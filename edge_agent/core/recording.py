@@ -185,14 +185,18 @@ def state_of(facts: Facts, wall: datetime) -> RecordingState:
 def _outcome(facts: Facts, wall: datetime) -> RecordingState | None:
     verified = facts.verified
     if verified is not None and verified.verified_at is not None:
-        known = facts.merge is not None and facts.process is not None
-        if known or verified.verified_at + STAGES_LATE <= wall:
+        if accounted(facts.merge, facts.process) or verified.verified_at + STAGES_LATE <= wall:
             return "partial" if missing(facts) else "ready"
         return None
     stages = (facts.merge, facts.process)
     if any(stage is not None and stage.status == "failed" for stage in stages):
         return "failed"
     return "missed" if _missed(facts, wall) else None
+
+
+def accounted(merge: MergeStage | None, process: ProcessStage | None) -> bool:
+    """Whether both stages have said their last; a restarted broker may have one from before the upload's."""
+    return all(stage is not None and stage.status == "succeeded" for stage in (merge, process))
 
 
 def _missed(facts: Facts, wall: datetime) -> bool:
@@ -228,12 +232,13 @@ def missing_of(merge: MergeStage | None, process: ProcessStage | None) -> dict[s
             slots = process.rungs.get(rung, 0)
             if slots and not found:
                 found[rung] = slots
+    if accounted(merge, process):
         found |= _frames_off(merge, process)
     return found
 
 
-def _frames_off(merge: MergeStage | None, process: ProcessStage) -> dict[str, int]:
-    if merge is None or merge.frames_total is None or process.film is None:
+def _frames_off(merge: MergeStage | None, process: ProcessStage | None) -> dict[str, int]:
+    if merge is None or process is None or merge.frames_total is None or process.film is None:
         return {}
     off = merge.frames_total - (process.film.frames - process.film.intro_frames)
     return {"frames": abs(off)} if off else {}

@@ -82,6 +82,17 @@ def test_a_film_whose_stages_are_not_known_is_told_after_a_minute() -> None:
     assert [notice.kind for notice in notices(bench.keep())] == ["film_partial"]
 
 
+def test_a_stage_the_broker_kept_from_before_makes_no_film_partial() -> None:
+    """The uploader may be back on a restarted broker before the processor is."""
+    bench = Bench(row())
+    old = DONE.replace(status="running", film=FACTS.replace(frames=900))
+    for topic, stage in ((MERGE, WHOLE), (PROCESS, old), (UPLOAD, film(60))):
+        bench.feed(Changed(topic.at(id="a"), stage), 60)
+    assert notices(bench.keep()) == []
+    bench.feed(Changed(PROCESS.at(id="a"), DONE), 60.1)
+    assert [notice.kind for notice in notices(bench.keep())] == ["film_ready"]
+
+
 @pytest.mark.parametrize("state", ["missed", "failed"])
 def test_a_film_that_will_not_be_is_told(state: str) -> None:
     bench = Bench(row())

@@ -19,10 +19,12 @@ from edge_agent.core.recording import (
 )
 from edge_agent.core.settings import Settings
 from edge_agent.core.watch import View, looked_at
-from schemas.recording import FINAL_STATES, MergeStage, ProcessStage, Recording
+from schemas.recording import FINAL_STATES, FilmFacts, MergeStage, ProcessStage, Recording
 from tests.support.recordings import at, booking, capture, facts, merge, process, upload
 
 SETTINGS = Settings()
+HALF_FILM = FilmFacts(bytes=500, frames=390, intro_frames=90, duration_s=13, width=64, height=36, fps=30)
+HALF = process(status="running", slots_done=3, film=HALF_FILM)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,9 @@ SETTINGS = Settings()
         ("partial", facts(merge=merge(pictures={"side_by_side": 590, "left": 10})), 23),
         ("partial", facts(merge=merge(frames_total=601)), 23),
         ("partial", facts(process=process(rungs={"full": 5, "card": 1})), 23),
+        ("finishing", facts(process=HALF), 23),  # what the broker kept of the processor may be old
+        ("ready", facts(process=HALF), 83),
+        ("partial", facts(process=HALF.replace(rungs={"card": 1})), 83),
         ("ready", facts(process=process(rungs={"full": 5, "no_logos": 1})), 23),
         ("failed", facts(upload=None, process=ProcessStage(status="failed")), 23),
         ("cancelled", Facts("b1", booking(status="cancelled")), 5),
