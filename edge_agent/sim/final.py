@@ -84,8 +84,13 @@ def _judge_recording(device: Device, ticket: Ticket) -> None:
 
 
 def _has_frames(device: Device, ticket: Ticket, cam: CameraName) -> bool:
-    """Whether a camera has frames of its time as it was said last (a button may have ended it at once)."""
+    """Whether a camera has frames of its time as it was said last (a button may have ended it at once).
+
+    A film has the frames whose middle lies in its time: of less than half a frame no film can be made.
+    """
     camera, end_ns = device.cameras[cam], device.judge.ends_ns(ticket)
+    if 2 * device.fps * (end_ns - ticket.begin_ns) <= SECOND_NS:
+        return False
     claimed = device.judge.claimed.get((ticket.id, cam), set())
     return any(ticket.begin_ns <= camera.time_ns(frame) < end_ns for frame in claimed)
 
