@@ -52,6 +52,8 @@ def stage_of(job: Job, desk: Desk, error: StageError | None) -> MergeStage | Non
         if (held.status, held.rev) == (status, rev):
             return held
         return held.model_copy(update={"status": status, "rev": rev, "error": None})
+    if held is not None and job.final and held.status == "failed":
+        return held  # what a recording that is over failed of stays to be read
     stage = _stage(job, desk, _status(job, desk, error), error)
     return held if stage == held else stage
 

@@ -283,6 +283,8 @@ def test_a_booking_of_which_no_camera_gave_a_frame_fails() -> None:
     assert stage.error is not None
     assert stage.error.code == "no_frames"
     assert bench.plans() == []
+    bench.hear({RECORDING.at(id="b1"): Recording(state="missed")})
+    assert bench.stage() == stage
 
 
 # --- changes of a running booking ---------------------------------------------------------------------
