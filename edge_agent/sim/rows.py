@@ -55,6 +55,7 @@ class RowJudge:
         self._orders = orders
         self.refused: Callable[[], frozenset[str]] = frozenset
         self._broker: Broker | None = None
+        self._made: dict[str, list[StoredBooking]] = {}
         self._looking = False
         store.watchers.append(self._written)
 
@@ -107,13 +108,18 @@ class RowJudge:
         ticket.history.append((now_ns, booking))
 
     def _said(self, booking_id: str) -> list[StoredBooking]:
-        """Every version of a booking: the store's, and with what was ordered at the court and waits."""
-        rows = list(self.store.said.get(booking_id, []))
+        """Every version of a booking: the store's, and with what was ordered at the court.
+
+        What the store refused is remembered here: it stands at the court, and may yet give way to a booking.
+        """
+        made = self._made.setdefault(booking_id, [])
+        rows = [*self.store.said.get(booking_id, []), *made]
         for order in self._orders():
             if isinstance(order, BookingEntry) and order.booking_id == booking_id:
                 rows.append(row_of(order))
             elif isinstance(order, ChangeEntry) and order.booking_id == booking_id:
                 rows += [changed(row, order.changes) for row in rows]
+        made[:] = dict.fromkeys(rows)
         return rows
 
     def _cleared(self, ticket: Ticket) -> None:
