@@ -37,6 +37,7 @@ from edge_agent.core.effects import (
     SendBatch,
     Sent,
     ShareEntry,
+    ShareMade,
 )
 from edge_agent.core.settings import Settings
 from schemas.recording import Share
@@ -187,14 +188,22 @@ def sent(state: State, result: Sent, stamp: Stamp) -> State:
     for booking_id, kind, seq in result.results:
         state = results.saved(state, booking_id, kind, seq)
     for booking_id, made in result.shares:
-        share = Share(state="active", share_id=made.share_id, expires_at=moment(made.expires_at))
-        state = results.shared(state, booking_id, share)
+        state = results.shared(state, booking_id, _share(made))
     for told in result.refused:
         if told.kind in ("booking", "change", "automatic"):
             state = court.refused(state, told, stamp)
         else:
             state = _set_aside(_forgotten(state, told), told, stamp)
     return state
+
+
+def _share(made: ShareMade) -> Share:
+    """The share as the store has it; somebody may have given it an end that no topic can say."""
+    share = Share(state="active", share_id=made.share_id)
+    try:
+        return share.replace(expires_at=moment(made.expires_at))
+    except ValueError:
+        return share
 
 
 def settled(state: State) -> State:

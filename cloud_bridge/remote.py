@@ -31,8 +31,11 @@ def read(command: StoredCommand) -> StoredCommand:
             raise PayloadError(f"{command.target[:64]} knows no command {command.name[:64]!r}")
         if not 0 < len(command.id) <= 128:
             raise PayloadError("the command's id is none")
-        if command.deadline is not None and datetime.fromisoformat(command.deadline).tzinfo is None:
-            raise PayloadError(f"deadline {command.deadline!r} has no zone")
+        if command.deadline is not None:
+            deadline = datetime.fromisoformat(command.deadline)
+            if deadline.tzinfo is None:
+                raise PayloadError(f"deadline {command.deadline!r} has no zone")
+            validate(Command, {"deadline": deadline})  # one that cannot be said would be asked for for ever
         request = validate(spec.args, command.args)
     except ValueError as error:
         refusal = str(error).splitlines()[0][:300]

@@ -80,6 +80,7 @@ def test_arguments_go_with_it(rig: Rig) -> None:
         ("booking", "extend", {"args": {"id": "no such", "to": "soon"}}, "id: "),
         ("booking", "cancel", {"args": {"id": "b9"}}, "there is no booking b9"),
         ("camera_left", "restart", {"deadline": "tomorrow"}, "Invalid isoformat"),
+        ("camera_left", "restart", {"deadline": "9999-12-31T00:00:00Z"}, "a year from 1970 to 2199"),
         ("../../x", "restart", {}, "knows no command"),
     ],
 )

@@ -240,6 +240,19 @@ def test_a_complete_film_gets_one_share_that_ends_with_it() -> None:
     assert bridge.retained(bench.state)[SHARE.at(id="a")] == active.replace(state="expired")
 
 
+@pytest.mark.parametrize("expires_at", ["9999-12-31T00:00:00.000000Z", "10000-01-01T00:00:00.000000Z"])
+def test_a_share_with_an_end_that_no_topic_can_say_is_a_share(expires_at: str) -> None:
+    """Whoever books makes shares too, with any end the store takes."""
+    bench = Bench(row())
+    bench.polled(minutes=61)
+    bench.feed(Changed(UPLOAD.at(id="a"), film()), 61)
+    bench.keep()
+    sent = Sent(bench.seq, shares=(("a", ShareMade("s1", expires_at)),))
+    bench.feed(Done("send", sent), 61)
+    assert bridge.retained(bench.state)[SHARE.at(id="a")] == Share(state="active", share_id="s1")
+    assert bench.state.out.wished == frozenset()
+
+
 def test_a_cancelled_booking_gets_no_share() -> None:
     bench = Bench(row(status="cancelled"))
     bench.feed(Changed(UPLOAD.at(id="a"), film()), 61)
