@@ -153,9 +153,11 @@ def _cameras_down(cameras: Mapping[str, str], settings: Settings) -> str:
 
 
 def _cancelled(facts: Facts, settings: Settings) -> str:
+    minutes = settings.retention.cancelled_min
+    if facts.dead and facts.wanted:
+        return f"taken back too late: it had been cancelled for {minutes} minutes and its media is deleted"
     if facts.dead or facts.cancelled_at is None:
         return "cancelled; its media is deleted"
-    minutes = settings.retention.cancelled_min
     return f"cancelled; its media is kept for {minutes} minutes, in case it is taken back"
 
 

@@ -8,6 +8,7 @@ from tests.support.recordings import at, booking, facts, film, merge, process, u
 
 SETTINGS = Settings()
 BOTH = {"left": "recording", "right": "recording"}
+OFF = booking(status="cancelled")
 ERROR = StageError(code="transient", message="no route to bucket", retryable=True)
 GROWING = facts(film=film(complete=False), process=process(slots_done=4))
 RENDERED_LATE = facts(upload=upload(80), process=process(completed_at=at(79)))
@@ -51,8 +52,9 @@ RENDERED_LATE = facts(upload=upload(80), process=process(completed_at=at(79)))
             {"left": "offline"},
             "left was offline, camera right was not there",
         ),
-        ("cancelled", Facts("b1", booking(), cancelled_at=at(0)), BOTH, "kept for 10 minutes"),
-        ("cancelled", Facts("b1", booking(), cancelled_at=at(0), dead=True), BOTH, "its media is deleted"),
+        ("cancelled", Facts("b1", OFF, cancelled_at=at(0)), BOTH, "kept for 10 minutes"),
+        ("cancelled", Facts("b1", OFF, cancelled_at=at(0), dead=True), BOTH, "its media is deleted"),
+        ("cancelled", Facts("b1", booking(), cancelled_at=at(0), dead=True), BOTH, "taken back too late"),
     ],
 )
 def test_a_plain_sentence(state: RecordingState, one: Facts, cameras: dict[str, str], words: str) -> None:
