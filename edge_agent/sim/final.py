@@ -31,7 +31,12 @@ def _is_over(device: Device, ticket: Ticket) -> bool:
     if device.judge.state(ticket.id) is not None:
         return True
     said = device.broker.topics.get(RECORDING.at(id=ticket.id))
-    return not ticket.wanted and isinstance(said, Recording) and said.state == "cancelled"
+    return _is_unwanted(device, ticket) and isinstance(said, Recording) and said.state == "cancelled"
+
+
+def _is_unwanted(device: Device, ticket: Ticket) -> bool:
+    """Cancelled, or taken back when it was dead: its media are gone, so it cannot be recorded any more."""
+    return not ticket.wanted or (device.judge.state(ticket.id) is None and device.judge.is_dead(ticket))
 
 
 def _left_over(device: Device) -> list[str]:
@@ -42,7 +47,7 @@ def _left_over(device: Device) -> list[str]:
         for ticket in device.club.tickets.values()
         if device.judge.state(ticket.id) in ("ready", "partial")
     }
-    gone |= {ticket.id for ticket in device.club.tickets.values() if not ticket.wanted}
+    gone |= {ticket.id for ticket in device.club.tickets.values() if _is_unwanted(device, ticket)}
     topics = [at.path for at in device.broker.topics if at.topic in kinds and at["id"] in gone]
     files = [path for path in device.disk.below("recordings/") if path.split("/")[1] in gone]
     return topics + files
@@ -64,7 +69,7 @@ def judge_end(device: Device) -> None:
 
 def _judge_recording(device: Device, ticket: Ticket) -> None:
     judge, state = device.judge, device.judge.state(ticket.id)
-    if not ticket.wanted and state is None:
+    if state is None and _is_unwanted(device, ticket):
         said = device.broker.topics.get(RECORDING.at(id=ticket.id))
         never = all(not booking.wanted for _, booking in ticket.history)
         told = said.state if isinstance(said, Recording) else None

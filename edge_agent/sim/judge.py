@@ -278,7 +278,7 @@ class Judge:
         A processor that has just started may begin a film anew that it has not yet heard is in the bucket.
         """
         ticket = self.tickets[path.split("/")[1]]
-        lost = ticket.wanted and not self._in_bucket(ticket, "film.mp4")
+        lost = ticket.wanted and not self.is_dead(ticket) and not self._in_bucket(ticket, "film.mp4")
         self.ensure(not lost, f"{path} is needed for a film and was deleted or lost")
 
     # --- deletion ---
@@ -286,7 +286,7 @@ class Judge:
     def deleting(self, who: str, effect: DeleteMedia) -> None:
         """Media are about to go: only what is safe elsewhere, or 10 minutes cancelled."""
         ticket = self.tickets[effect.booking_id]
-        if self._long_cancelled(ticket):
+        if self.is_dead(ticket):
             return
         film = f"recordings/{ticket.id}/film/film.mp4"
         safe = self._in_bucket(ticket, "film.mp4")
@@ -304,12 +304,23 @@ class Judge:
     def _in_bucket(self, ticket: Ticket, name: str) -> bool:
         return any(key.endswith(f"/{ticket.id}/{name}") for key in self.bucket.objects)
 
-    def _long_cancelled(self, ticket: Ticket) -> bool:
-        since = None
-        for at_ns, said in ticket.history:
-            since = (since if since is not None else at_ns) if not said.wanted else None
-        patience_ns = self.settings.retention.cancelled_min * 60 * SECOND_NS
-        return since is not None and self.loop.now_ns - since >= patience_ns - BUSY_NS - self.slack_ns
+    def is_dead(self, ticket: Ticket) -> bool:
+        """Whether it was cancelled for 10 minutes once it had begun: taken back later, it stays cancelled."""
+        patience_ns = self.settings.retention.cancelled_min * 60 * SECOND_NS - BUSY_NS - self.slack_ns
+        since, now_ns = None, self.loop.now_ns
+        for at_ns, wanted in (*((at_ns, said.wanted) for at_ns, said in ticket.history), (now_ns, True)):
+            if since is not None and at_ns - since >= patience_ns and self._has_begun(ticket, since, at_ns):
+                return True
+            if wanted:
+                since = None
+            elif since is None:
+                since = at_ns
+        return False
+
+    def _has_begun(self, ticket: Ticket, since_ns: int, until_ns: int) -> bool:
+        """Whether something was recorded before a cancellation, or its time was over before the end of it."""
+        near_ns = BUSY_NS + self.slack_ns
+        return since_ns >= ticket.begin_ns - near_ns or until_ns >= ticket.end_ns - near_ns
 
 
 def _ns(wall: Callable[[int], datetime], moment: datetime) -> int:

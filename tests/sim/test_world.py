@@ -7,8 +7,10 @@ from edge_agent.core.agent import SECOND_NS
 from edge_agent.core.errors import EffectFailed
 from edge_agent.core.upload import PART_BYTES
 from edge_agent.runtime.bus import Received
+from edge_agent.sim.bookings import Ticket
 from edge_agent.sim.broker import Broker
 from edge_agent.sim.court import Camera, Fault
+from edge_agent.sim.device import Device, Mood, Plant
 from edge_agent.sim.disk import Disk
 from edge_agent.sim.film import END, Entry, composite, hash_of, prints_of, slice_print
 from edge_agent.sim.loop import Loop, Violation
@@ -16,6 +18,7 @@ from schemas.base import Message
 from schemas.recording import MergeStage
 from schemas.registry import MERGE
 from schemas.topics import Address
+from tests.support.recordings import booking
 
 
 def cuts(log: bool) -> Iterator[object]:
@@ -119,3 +122,27 @@ def test_parts_of_a_growing_film_stay_but_the_first_and_the_last() -> None:
     assert slice_print(film, 3 * PART_BYTES, PART_BYTES) is None
     assert hash_of(film) is None
     assert hash_of(closed) == composite(prints_of(closed))
+
+
+@pytest.mark.parametrize(
+    ("cancelled_s", "back_s", "dead"),
+    [
+        (130, 720, False),  # within the 10 minutes
+        (130, 731, True),
+        (130, None, True),  # and never taken back
+        (20, 760, True),
+        (-900, 50, False),  # before it began: there is nothing to delete
+    ],
+)
+def test_a_booking_may_be_taken_back_for_ten_minutes(
+    cancelled_s: int, back_s: int | None, dead: bool
+) -> None:
+    device = Device(Loop(1), Mood(), Plant())
+    ticket = Ticket("b", "taken_back", 100 * SECOND_NS, 160 * SECOND_NS, 160 * SECOND_NS)
+    said = booking(100, 160)
+    ticket.history = [(-1000 * SECOND_NS, said)]
+    ticket.history.append((cancelled_s * SECOND_NS, said.replace(status="cancelled")))
+    if back_s is not None:
+        ticket.history.append((back_s * SECOND_NS, said))
+    device.loop.now_ns = 800 * SECOND_NS
+    assert device.judge.is_dead(ticket) == dead
