@@ -50,6 +50,7 @@ def started(state: State, found: BridgeInventory, remembered: Mapping[Address[An
         pending=found.outbox.orders,
         anew={} if known and not found.cursor else None,
         read=bool(found.cursor) or known,
+        withdrawn=_withdrawn_before(rows, bookings, sync),
         unresolved=True,
         cursor=found.cursor,
         stored_automatic=found.automatic,
@@ -57,6 +58,22 @@ def started(state: State, found: BridgeInventory, remembered: Mapping[Address[An
         sync=sync,
         shares=shares,
     )
+
+
+def _withdrawn_before(
+    rows: Mapping[str, StoredBooking], bookings: Mapping[str, Booking], sync: ScheduleSync | None
+) -> dict[str, StoredBooking]:
+    """Rows an earlier run had withdrawn: not published, and over when the schedule was published last.
+
+    After a power cut the clock may be behind until it is synchronised; by that clock they would not be over.
+    """
+    if sync is None:
+        return {}
+    return {
+        key: row
+        for key, row in rows.items()
+        if key not in bookings and _readable(row) and moment(row.end) + LINGER < sync.synced_at
+    }
 
 
 def _stand_in(booking_id: str, booking: Booking) -> StoredBooking:
@@ -151,7 +168,12 @@ def resolve_all(state: State, stamp: Stamp, settings: Settings, dressings: Dress
         state = _resolve_rows(state, stamp, settings, dressings)
     gone = {key for key, booking in state.bookings.items() if _over(state, key, booking, stamp)}
     if gone:
-        state = replace(state, bookings={k: b for k, b in state.bookings.items() if k not in gone})
+        rows = {key: row for key, row in effective(state).items() if key in gone}
+        state = replace(
+            state,
+            bookings={k: b for k, b in state.bookings.items() if k not in gone},
+            withdrawn={**state.withdrawn, **rows},
+        )
     return _synced(state, stamp) if state.read else state
 
 
@@ -162,15 +184,14 @@ def _resolve_rows(state: State, stamp: Stamp, settings: Settings, dressings: Dre
         rows=kept,
         dropped=state.dropped | (state.rows.keys() - kept.keys()),
         shares={key: share for key, share in state.shares.items() if _is_shared(state, key, kept)},
-        local={key: row for key, row in state.local.items() if not _past(state, row, stamp, LINGER)},
+        local={key: row for key, row in state.local.items() if not _gone(state, row, stamp)},
         unresolved=False,
     )
     found = effective(state)
+    state = replace(state, withdrawn={key: row for key, row in state.withdrawn.items() if key in found})
     wrong = dict(state.unreadable)
     wrong |= {key: f"{key[:80]!r} is no id: {ID_PATTERN} expected" for key in found if not _ID.fullmatch(key)}
-    rows = {
-        key: row for key, row in found.items() if _ID.fullmatch(key) and not _past(state, row, stamp, LINGER)
-    }
+    rows = {key: row for key, row in found.items() if _ID.fullmatch(key) and not _gone(state, row, stamp)}
     others = tuple(row for row in rows.values() if _readable(row))
     bookings: dict[str, Booking] = {}
     for row in rows.values():
@@ -216,6 +237,16 @@ def _past(state: State, row: StoredBooking, stamp: Stamp, since: timedelta) -> b
     recording = state.results.get((row.id, RECORDING.key))
     unfinished = isinstance(recording, Recording) and not is_final(recording)
     return moment(row.end) + since < stamp.wall and not unfinished
+
+
+def _gone(state: State, row: StoredBooking, stamp: Stamp) -> bool:
+    """Not to be published any more.
+
+    What was withdrawn does not come back when the clock goes back a little: it would begin again with its
+    first revision. It does when by the clock it is not over at all: then the clock was wrong before.
+    """
+    withdrawn = state.withdrawn.get(row.id) == row
+    return _past(state, row, stamp, timedelta() if withdrawn else LINGER)
 
 
 def _over(state: State, booking_id: str, booking: Booking, stamp: Stamp) -> bool:

@@ -120,6 +120,7 @@ class State:
             ``local``: rows it does not have and that stand all the same.
         anew: the rows of a store that begins anew, until its answer is complete.
         contested: manual recordings the store refused, until its next answer says why.
+        withdrawn: rows whose booking was taken away because it was over, as they were then.
         unreadable: rows of the store that are none, and why.
         synced: the bookings ``sync`` was made of.
         poll_ns: when the next poll is due; ``asked_ns``: when the last one was asked for.
@@ -146,6 +147,7 @@ class State:
     local: Mapping[str, StoredBooking] = field(default_factory=dict[str, StoredBooking])
     anew: Mapping[str, StoredBooking] | None = None
     contested: Mapping[str, Contested] = field(default_factory=dict[str, Contested])
+    withdrawn: Mapping[str, StoredBooking] = field(default_factory=dict[str, StoredBooking])
     unreadable: Mapping[str, str] = field(default_factory=dict[str, str])
     cursor: int = 0
     stored_automatic: bool = True

@@ -190,6 +190,22 @@ def test_what_is_over_is_cleared_when_final_and_stored() -> None:
     assert set(bench.state.bookings) == {"b"}
 
 
+def test_what_was_withdrawn_stays_so_when_the_clock_goes_back_a_little() -> None:
+    bench = Bench(row(record="no"))
+    bench.feed(polled(), 121)
+    assert bench.state.bookings == {}
+    rows, sync = (*bench.state.rows.values(), row("seen", 60, 90)), sync_of(bench.state)
+    bench.polled(row("b", 300, 310, changed=2), cursor=2, minutes=100)
+    assert set(bench.state.bookings) == {"b"}
+    again = Bench()
+    again.state = State()
+    again.feed(Started(BridgeInventory(rows, cursor=1), {SCHEDULE_SYNC.at(): sync}), 100)
+    again.feed(World({}))
+    assert set(again.state.bookings) == {"seen"}  # withdrawn it was not: it had not been over for an hour
+    again.polled(row("b", 300, 310, changed=2), cursor=2, minutes=50)
+    assert set(again.state.bookings) == {"a", "b", "seen"}  # the clock was wrong before
+
+
 def test_what_is_over_but_unfinished_comes_back() -> None:
     bench = Bench(row(begin=-300, end=-240))
     bench.feed(polled())
