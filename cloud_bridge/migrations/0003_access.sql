@@ -158,10 +158,10 @@ begin
     -- Deleting is cancelling (0004), so it needs what changing needs.
     perform ezrec.set_policy('court_bookings', 'select', 'authenticated', own || ' or ' || operator_device);
     -- A cut lies where it likes and shows what was recorded there: a user makes one of a booking of their own alone, and
-    -- no manual recording, which is a button's.
+    -- no manual recording, which is a button's. A booking that said it is of another would reach into that one's time.
     perform ezrec.set_policy(
         'court_bookings', 'insert', 'authenticated',
-        '(' || own || ' and ' || user_device || ' and (kind = ''booked'' or (kind = ''cut'''
+        '(' || own || ' and ' || user_device || ' and ((kind = ''booked'' and cut_of is null) or (kind = ''cut'''
         || ' and ezrec.owns_booking(device_id, cut_of)))) or ' || operator_device
     );
     perform ezrec.set_policy(
@@ -231,10 +231,14 @@ begin
         'exists (select from public.shares s where s.share_id = share_tokens.share_id)'
     );
 
-    -- Commands from afar: operators order in their own name, the device answers.
+    -- Commands from afar: operators order in their own name what the buttons on the court may, admins everything
+    -- (schemas.commands says which is which); the device answers.
     perform ezrec.set_policy('device_commands', 'select', 'authenticated', operator_device);
     perform ezrec.set_policy(
-        'device_commands', 'insert', 'authenticated', operator_device || ' and ordered_by = (select ezrec.me())'
+        'device_commands', 'insert', 'authenticated',
+        operator_device || ' and ordered_by = (select ezrec.me()) and (' || admin_device
+        || ' or target || ''/'' || name in (''booking/start'', ''booking/stop'', ''booking/cut'', ''health/preflight'')'
+        || ' or (starts_with(target, ''camera_'') and name = ''snapshot''))'
     );
     perform ezrec.set_policy('device_commands', 'select', 'ezrec_device', own_device);
     perform ezrec.set_policy('device_commands', 'update', 'ezrec_device', own_device);

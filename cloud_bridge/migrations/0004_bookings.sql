@@ -133,6 +133,10 @@ begin
             return new;
         end if;
     end if;
+    if cardinality(new.deliver) > 10 then  -- one word a million times would be more than the device reads
+        raise exception '%: deliver has % words, at most 10 were expected', new.id, cardinality(new.deliver)
+            using errcode = 'PT409';
+    end if;
     if new.ends_at < new.starts_at then
         raise exception '%: end % is before start %', new.id, ezrec.utc(new.ends_at), ezrec.utc(new.starts_at)
             using errcode = 'PT409';
@@ -174,6 +178,10 @@ for each row execute function ezrec.booking_deleted();
 create or replace function ezrec.people_written() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+    if exists (select from unnest(new.contacts) c where char_length(c) > 320) then
+        raise exception 'a contact of % is too long, at most 320 characters were expected', new.booking_id
+            using errcode = 'PT409';
+    end if;
     if tg_op = 'INSERT' then
         new.request := ezrec.people_digest(new.title, new.contacts);
     elsif (new.device_id, new.booking_id) is distinct from (old.device_id, old.booking_id) then
@@ -203,6 +211,12 @@ begin
             (old.expires_at, old.revoked_at, old.delivered_at) then
             return new;
         end if;
+    elsif new.share_id !~ '^[a-z0-9_-]{1,64}$' or new.created_at not between '1970-01-01Z' and '2199-12-31Z' then
+        raise exception 'a share needs an id of a-z, 0-9, _ and -, and a moment of this age' using errcode = 'PT409';
+    end if;
+    -- With an end that nobody can read the device would ask for its share for ever.
+    if new.expires_at not between '1970-01-01Z' and '2199-12-31Z' then
+        raise exception 'the end of share %: a year from 1970 to 2199 was expected', new.share_id using errcode = 'PT409';
     end if;
     new.changed := ezrec.next_change(new.device_id);
     return new;
@@ -214,6 +228,10 @@ create or replace function ezrec.command_written() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     if tg_op = 'INSERT' then
+        if new.deadline not between '1970-01-01Z' and '2199-12-31Z'
+            or new.created_at not between '1970-01-01Z' and '2199-12-31Z' then
+            raise exception 'command %: a year from 1970 to 2199 was expected', new.id using errcode = 'PT409';
+        end if;
         new.changed := ezrec.next_change(new.device_id);
     end if;
     return new;

@@ -161,7 +161,7 @@ ROWS: dict[str, Rows] = {
     "device_status": _of_devices(None, "state = 'online'"),
     "device_changes": _of_devices(None, "changed = 900"),
     "device_commands": _of_devices(
-        {"id": "d", "target": "merger", "name": "restart", "ordered_by": ":me"}, "answer = '{}'"
+        {"id": "d", "target": "camera_left", "name": "snapshot", "ordered_by": ":me"}, "answer = '{}'"
     ),
     "notices": _of_devices({"id": "o", "kind": "alarm", "subject": "x", "at": "now"}, "expanded_at = now()"),
     "notifications": _of_devices(

@@ -1,10 +1,11 @@
 """What people do through the functions and the tables, and what they try."""
 
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
+from schemas.commands import COMMANDS, CommandSpec
 from tests.cloud_bridge.sql.club import Who, device, person
 from tests.support.postgres import Connection, asking
 
@@ -81,7 +82,7 @@ def test_who_left_the_club_sees_what_was_theirs_and_changes_nothing(ask: Any, db
 
 
 def test_an_operator_commands_in_their_own_name(ask: Any, db: Connection) -> None:
-    order = {"target": "merger", "name": "restart", "by": "ada"}
+    order = {"target": "camera_left", "name": "snapshot", "by": "ada"}
     command_id = ask("order_command", OLGA, **DEVICE, command=order)
     assert db.execute("SELECT ordered_by FROM device_commands").fetchall() == [{"ordered_by": "olga"}]
     assert code_of(ask, "order_command", UMA, **DEVICE, command=order) == "42501"
@@ -91,6 +92,58 @@ def test_an_operator_commands_in_their_own_name(ask: Any, db: Connection) -> Non
     assert command["id"] == command_id
     assert ask("answer_command", device("court-1"), **DEVICE, command_id=command_id, answer={"status": "ok"})
     assert code_of(ask, "answer_command", OLGA, **DEVICE, command_id=command_id, answer={}) == "42501"
+
+
+@pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: f"{spec.target}/{spec.name}")
+def test_an_operator_orders_what_the_buttons_may_and_an_admin_everything(ask: Any, spec: CommandSpec) -> None:
+    target = {"camera_*": "camera_left", "*": "merger"}.get(spec.target, spec.target)
+    order = {"target": target, "name": spec.name}
+    mine = code_of(ask, "order_command", OLGA, **DEVICE, command=order)
+    assert mine == (None if spec.role == "court" else "42501")
+    assert code_of(ask, "order_command", person("ada"), **DEVICE, command=order) is None
+
+
+def test_a_booking_of_another_is_a_cut(ask: Any) -> None:
+    """It would count as that one's own time: no border would hold it."""
+    ask("create_booking", UGO, **DEVICE, new=new("b", "ugo"))
+    assert code_of(ask, "create_booking", UMA, **DEVICE, new=new("c", "uma", 13, of="b")) == "42501"
+    assert code_of(ask, "create_booking", UMA, **DEVICE, new=new("c", "uma", 13)) is None
+
+
+SHARE = "INSERT INTO shares (share_id, device_id, booking_id, created_at, expires_at) VALUES "
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE court_bookings SET deliver = array_fill('film'::text, ARRAY[100000]) WHERE id = 'a'",
+        "UPDATE booking_people SET contacts = ARRAY[repeat('x', 100000)] WHERE booking_id = 'a'",
+        SHARE + "(repeat('s', 100000), 'court-1', 'a', now(), now())",
+        SHARE + "('s1', 'court-1', 'a', now(), 'infinity')",
+        SHARE + "('s1', 'court-1', 'a', '-infinity', now())",
+        "UPDATE shares SET expires_at = '9999-01-01Z' WHERE booking_id = 'a'",
+    ],
+)
+def test_nobody_writes_what_a_device_could_not_read(
+    ask: Any, db: Connection, statement: LiteralString
+) -> None:
+    """What it reads is bounded: one row beyond that, and it would hear of no booking again."""
+    ask("create_booking", UMA, **DEVICE, new=new("a", "uma"))
+    ask("make_share", UMA, **DEVICE, booking_id="a", expires_at=FILM)
+    with asking(db, UMA.role, UMA.claims), pytest.raises(psycopg.Error) as refused, db.transaction():
+        db.execute(statement)
+    assert refused.value.sqlstate == "PT409"
+
+
+@pytest.mark.parametrize("deadline", ["infinity", "9999-12-31Z"])
+def test_a_deadline_is_of_this_age(db: Connection, deadline: str) -> None:
+    with asking(db, OLGA.role, OLGA.claims), pytest.raises(psycopg.Error) as refused, db.transaction():
+        db.execute(
+            "INSERT INTO device_commands (device_id, id, target, name, deadline, ordered_by)"
+            " VALUES ('court-1', 'c', 'booking', 'stop', %s, 'olga')",
+            (deadline,),
+        )
+    assert refused.value.sqlstate == "PT409"
 
 
 @pytest.mark.parametrize(
