@@ -3,9 +3,10 @@
 import re
 import secrets
 import sqlite3
+from contextlib import suppress
 from datetime import datetime
 
-from cloud_bridge.stores.base import Conflict, Missing, Principal, Role, new_token, token_hash
+from cloud_bridge.stores.base import Conflict, Missing, Principal, Role, StoreError, new_token, token_hash
 from cloud_bridge.stores.people import Person, Session, Visit, code_hash, new_code, seen_lately
 from cloud_bridge.stores.sqlite_db import InFile
 from schemas.base import ID_PATTERN
@@ -103,7 +104,8 @@ class SqlitePeople(InFile):
             return None
         ago = self._clock.wall() - datetime.fromisoformat(row["seen_at"])
         if not seen_lately(ago.total_seconds()):
-            with self._db.write() as db:
+            # On a full disk whoever is logged in must still see that it is full.
+            with suppress(StoreError), self._db.write() as db:
                 db.execute("UPDATE sessions SET seen_at = ? WHERE token_hash = ?", (now, hashed))
         return Visit(Principal(row["user"], row["role"], row["org"]), _session(row))
 

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Generator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,23 @@ def test_nothing_that_opens_a_door_is_in_the_file(people: SqlitePeople, tmp_path
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     for secret in (code, code.replace("-", ""), token):
         assert secret.encode() not in content
+
+
+def test_who_is_logged_in_stays_so_while_nothing_can_be_written(
+    people: SqlitePeople, clock: HandClock
+) -> None:
+    """Or nobody could look at why: on a full disk above all."""
+    people.add("otto", "operator")
+    session, token = people.open_session("otto", "", 2 * DAY_S)
+    clock.now += timedelta(hours=1)
+    people._db._db.execute("PRAGMA query_only=ON")  # every write fails, as on a full disk
+    visit = people.visit(token, DAY_S)
+    assert visit is not None
+    assert visit.session == session
+    people._db._db.execute("PRAGMA query_only=OFF")
+    assert people.visit(token, DAY_S) is not None
+    (now,) = people.sessions("otto", DAY_S)
+    assert now.seen_at > session.seen_at
 
 
 def test_removing_a_user_ends_the_keys(people: SqlitePeople, tmp_path: Path, clock: HandClock) -> None:
