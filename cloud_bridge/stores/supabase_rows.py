@@ -85,6 +85,8 @@ class _Row(BaseModel):
 
 def _moment(text: str, zone: tzinfo) -> str:
     moment = datetime.fromisoformat(text.strip())
+    if not 1970 <= moment.year < 9999:  # there is no minute after the end of the calendar
+        raise ValueError("a year from 1970 to 9998 was expected")
     return utc_text(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone))
 
 

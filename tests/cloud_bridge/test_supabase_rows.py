@@ -96,6 +96,8 @@ def test_nulls_have_their_meaning_and_unknown_columns_none() -> None:
         ({"start": "13:00"}, "start: no time with a date: '13:00'"),
         ({"start": "2026-02-30T12:00:00Z"}, "start: no time with a date: '2026-02-30T12:00:00Z'"),
         ({"start": ""}, "start: no time with a date: ''"),
+        ({"end": "9999-12-31T23:59:59Z"}, "end: no time with a date: '9999-12-31T23:59:59Z'"),
+        ({"start": "1969-12-31T23:59:59Z"}, "start: no time with a date: '1969-12-31T23:59:59Z'"),
         ({"end": "9999-12-31T23:59:59-10:00"}, "end: no time with a date: '9999-12-31T23:59:59-10:00'"),
         ({"start": 1772366400}, "start: Input should be a valid string, got 1772366400"),
         ({"status": "completed"}, "status: Input should be 'confirmed' or 'cancelled', got 'completed'"),
