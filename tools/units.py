@@ -230,12 +230,15 @@ UNITS: Mapping[str, Unit] = {
         "ezrec-api",
         "work",
         (*NO_DEVICES, _may_write("cloud"), *_secrets("api", "store.key", "store.secret")),
+        groups="ezrec-mqtt ezrec-media",
         group="ezrec-cloud",
         alone=False,
         watchdog_s=0,
         tells=False,
         umask="0007",
         last=(
+            "# Of the media group it may read the films of a bucket that is a folder, and nothing else.",
+            "InaccessiblePaths=-/var/lib/ezrec/recordings -/var/lib/ezrec/assets -/var/lib/ezrec/state",
             "# The worker that looks at uploads shuts itself in with these.",
             "SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
         ),
@@ -253,9 +256,7 @@ SLICES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 RING_BYTES = 200_000_000
 """Both cameras at 4 Mb/s for 90 s and 1.3, and as much again for what is being written; `install` fits it."""
 USERS: Sequence[str] = (
-    "ezrec-broker",
-    "ezrec-camera-left",
-    "ezrec-camera-right",
+    *(f"ezrec-{name}" for name in ("broker", "camera-left", "camera-right")),
     *(f"ezrec-{name}" for name in ("merger", "processor", "uploader", "health", "bridge", "api")),
 )
 GROUPS: Sequence[str] = ("ezrec-media", "ezrec-cloud", "ezrec-mqtt")

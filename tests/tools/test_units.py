@@ -105,6 +105,15 @@ def test_the_booking_systems_key_is_handed_to_the_bridges_account_alone() -> Non
     assert all("\nInaccessiblePaths=-/etc/ezrec/secrets\n" in text for text in texts.values())
 
 
+def test_who_serves_films_may_read_what_the_uploader_puts_into_a_folder() -> None:
+    """Its files are its group's to read (umask 0027) and nobody else's."""
+    uploader, api = units.UNITS["ezrec-uploader"], units.UNITS["ezrec-api"]
+    assert (uploader.umask, uploader.group in api.groups.split()) == ("0027", True)
+    assert f"d /var/lib/ezrec/bucket 0755 {uploader.account} {uploader.group} -" in units.tmpfiles()
+    hidden = next(line for line in api.last if line.startswith("InaccessiblePaths="))
+    assert {"-/var/lib/ezrec/recordings", "-/var/lib/ezrec/assets"} <= set(hidden.partition("=")[2].split())
+
+
 def test_a_device_of_a_project_runs_nothing_that_would_need_its_key_besides() -> None:
     own, cloud = Settings(), Settings(bookings=Bookings(kind="supabase", url="https://project.example"))
     agents = agent_names(own)
