@@ -56,7 +56,11 @@ class Database:
         self._lock = threading.RLock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, kind.mode))
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, kind.mode)
+            try:
+                _hand_over(descriptor, path.parent, kind.mode)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise StoreError("permanent", f"{path}: cannot be opened ({error.strerror})") from None
         self._db = sqlite3.connect(
@@ -139,6 +143,14 @@ class Database:
         """Close the file; may be repeated."""
         with self._lock:
             self._db.close()
+
+
+def _hand_over(descriptor: int, folder: Path, mode: int) -> None:
+    """What root made is its folder's owner's: a command typed before the first start would lock all out."""
+    owner = folder.stat()
+    if os.geteuid() == 0 and os.fstat(descriptor).st_uid == 0 and owner.st_uid != 0:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        os.fchmod(descriptor, mode)
 
 
 def statements(step: str) -> Iterator[str]:

@@ -76,6 +76,21 @@ def test_it_is_in_the_clouds_folder_and_not_for_everybody(tmp_path: Path) -> Non
     store.close()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_what_root_makes_first_is_the_folders_owners(tmp_path: Path) -> None:
+    """`sudo ezrec user add` before the services were ever started would keep all of them out."""
+    folder = tmp_path / "cloud"
+    folder.mkdir()
+    os.chown(folder, 50001, 50002)
+    path = folder / "store.sqlite"
+    store = SqliteStore(path, HandClock())
+    store.set_automatic(on=False)
+    owners = [(file.stat().st_uid, file.stat().st_gid) for file in folder.iterdir()]
+    store.close()
+    assert owners == [(50001, 50002)] * 3  # the log and its index too
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
 def test_only_hashes_of_tokens_are_kept(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.sqlite", HandClock())
     store.create_booking(NewBooking("a", "booked", NOON, NOON + minutes(60)))
