@@ -24,7 +24,7 @@ class KeepingPart(Part):
         return self._ask("devices", _DEVICES)
 
     def kept_films(self, limit: int, after: str | None) -> tuple[KeptFilm, ...]:
-        return self._ask("kept_films", _FILMS, limit=limit, after=after)
+        return self._page("kept_films", _FILMS, limit=limit, after=after)
 
     def kept_film(self, booking_id: str, device: str | None = None) -> KeptFilm | None:
         return self._ask("kept_film", _FILM, booking_id=booking_id, device=device or self._device)

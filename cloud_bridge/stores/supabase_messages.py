@@ -16,6 +16,8 @@ from cloud_bridge.stores.messages import (
 from cloud_bridge.stores.supabase_part import NOTHING, NUMBER, YES_OR_NO, Part, fields_of, plain
 from edge_agent.core.effects import Notice
 
+MOST_CLAIMED = 40
+"""Of messages with 100 kB each."""
 _NOTICES = TypeAdapter(tuple[OpenNotice, ...])
 _CLAIMED = TypeAdapter(tuple[ClaimedMessage, ...])
 _TOLD = TypeAdapter(tuple[Told, ...])
@@ -27,7 +29,7 @@ class MessagePart(Part):
     """For whoever tells people: of one device, or without one of all that the key may see."""
 
     def open_notices(self, limit: int) -> tuple[OpenNotice, ...]:
-        return self._ask("open_notices", _NOTICES, limit=limit)
+        return self._page("open_notices", _NOTICES, limit=limit)
 
     def add_notice(self, device: str, notice: Notice) -> bool:
         return self._ask("add_notice", YES_OR_NO, device=device, notice=fields_of(notice))
@@ -38,7 +40,8 @@ class MessagePart(Part):
         )
 
     def claim(self, sender: str, lease_s: float, limit: int) -> tuple[ClaimedMessage, ...]:
-        return self._ask("claim", _CLAIMED, sender=sender, lease_s=lease_s, limit=limit)
+        # Whatever does not arrive is claimed all the same, so no more than can be read in any case.
+        return self._ask("claim", _CLAIMED, sender=sender, lease_s=lease_s, limit=min(limit, MOST_CLAIMED))
 
     def sent(self, message_id: str, sender: str) -> bool:
         return self._ask("sent", YES_OR_NO, message_id=message_id, sender=sender)

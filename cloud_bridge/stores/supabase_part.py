@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from cloud_bridge.stores.supabase_client import Rpc
+from cloud_bridge.stores.supabase_client import Rpc, TooLarge
 from cloud_bridge.stores.supabase_rows import fitting
 from schemas.base import utc_text
 
@@ -40,6 +40,20 @@ class Part:
         """
         given = {"device": self._device, **arguments}
         return fitting(function, kind, self._rpc.call(function, **{k: plain(v) for k, v in given.items()}))
+
+    def _page(self, function: str, kind: TypeAdapter[T], /, *, limit: int, **arguments: object) -> T:
+        """A page of at most ``limit`` rows; of fewer where so many would be more than is read.
+
+        Raises:
+            StoreError: as `_ask`.
+        """
+        while True:
+            try:
+                return self._ask(function, kind, limit=limit, **arguments)
+            except TooLarge:
+                if limit <= 1:
+                    raise
+                limit = max(1, limit // 4)
 
 
 def plain(value: object) -> object:

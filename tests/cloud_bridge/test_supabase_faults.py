@@ -223,6 +223,37 @@ def test_a_page_of_a_store_that_is_many_times_as_large_is_within_bounds(
     assert len(store.poll(page.cursor).commands) == 100
 
 
+def test_one_device_with_large_rows_keeps_no_other_from_being_told_of_or_kept(
+    project: SupabaseStandIn,
+) -> None:
+    """What a device writes is bounded row by row; many of them are more than one answer may have."""
+    store = store_of(project, service=True)
+    with psycopg.connect(project.database.dsn, autocommit=True) as db:
+        db.execute(
+            "INSERT INTO notices (device_id, id, kind, subject, at, data)"
+            " SELECT 'court-1', 'n' || n, 'alarm', 'x', now(), json_build_object('text', repeat('y', 99900))"
+            " FROM generate_series(1, 60) n"
+        )
+        db.execute(
+            "INSERT INTO results (device_id, booking_id, kind, body, stored_at)"
+            " SELECT 'court-1', 'f' || n, 'upload', json_build_object('x', repeat('y', 990000), 'objects',"
+            " json_build_array(json_build_object('key', 'k' || n))), now() FROM generate_series(1, 8) n"
+        )
+        db.execute(
+            "INSERT INTO notifications (id, device_id, subject, kind, channel, recipient, language,"
+            " not_before, due_at, data)"
+            " SELECT 'm' || n, 'court-1', 's' || n, 'alarm', 'email', 'a@example.org', 'en', now(), now(), json_build_object('text', repeat('y', 99900)) FROM generate_series(1, 60) n"
+        )
+    assert 0 < len(store.open_notices(60)) < 60
+    assert [len(store.claim("s", 60, limit)) for limit in (50, 50, 50)] == [40, 20, 0]
+    after, seen = None, list[str]()
+    while films := store.kept_films(100, after):
+        seen += [film.booking_id for film in films]
+        after = films[-1].booking_id
+    assert seen == [f"f{n}" for n in range(1, 9)]
+    store.close()
+
+
 def test_rows_too_large_for_one_answer_come_in_smaller_ones(project: SupabaseStandIn) -> None:
     store = store_of(project, service=True)
     with psycopg.connect(project.database.dsn, autocommit=True) as db:
