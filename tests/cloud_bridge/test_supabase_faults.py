@@ -242,7 +242,8 @@ def test_one_device_with_large_rows_keeps_no_other_from_being_told_of_or_kept(
         db.execute(
             "INSERT INTO notifications (id, device_id, subject, kind, channel, recipient, language,"
             " not_before, due_at, data)"
-            " SELECT 'm' || n, 'court-1', 's' || n, 'alarm', 'email', 'a@example.org', 'en', now(), now(), json_build_object('text', repeat('y', 99900)) FROM generate_series(1, 60) n"
+            " SELECT 'm' || n, 'court-1', 's' || n, 'alarm', 'email', 'a@example.org', 'en', now(), now(),"
+            " json_build_object('text', repeat('y', 99900)) FROM generate_series(1, 60) n"
         )
     assert 0 < len(store.open_notices(60)) < 60
     assert [len(store.claim("s", 60, limit)) for limit in (50, 50, 50)] == [40, 20, 0]
