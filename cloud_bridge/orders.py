@@ -70,6 +70,10 @@ def take(asked: Asked, view: View) -> Order | Answer:
             return _no(asked, f"bridge knows no {asked.name}")
 
 
+JUST_ENDED = timedelta(seconds=60)
+"""How long after the end of a recording a `stop` means that one."""
+
+
 def booking_id_for(command_id: str) -> str:
     """The booking a command makes when it names none: the same command always makes the same one."""
     return "b" + hashlib.blake2b(command_id.encode(), digest_size=8).hexdigest()
@@ -172,13 +176,26 @@ def _start(asked: Asked, args: StartArgs, view: View) -> Order | Answer:
 def _stop(asked: Asked, view: View) -> Order | Answer:
     live = running(view.bookings, view.now)
     if not live:
-        return _no(asked, "nothing is being recorded")
+        return _stopped_before(asked, view)
     booking = view.bookings[live[0]]
     # The post-roll comes on top of the end: now is meant to be the end of all.
     post_s = view.settings.booking.post_s if booking.kind == "booked" else 0
     end = max(booking.start, view.now - timedelta(seconds=post_s))
     entry = ChangeEntry(live[0], {"end": utc_text(end)})
     return _order(asked, entry, f"stopped {live[0]}", at_court=True, id=live[0])
+
+
+def _stopped_before(asked: Asked, view: View) -> Answer:
+    """Pressed again at once, or asked again after a kill between deed and answer: that is no refusal."""
+    ended = [
+        (booking.to, booking_id)
+        for booking_id, booking in view.bookings.items()
+        if booking.wanted and view.now - JUST_ENDED <= booking.to <= view.now
+    ]
+    if not ended:
+        return _no(asked, "nothing is being recorded")
+    _, booking_id = max(ended)
+    return Answer(id=asked.id, status="ok", message=f"{booking_id} has just ended", data={"id": booking_id})
 
 
 def _cut(asked: Asked, args: CutArgs, view: View) -> Order | Answer:

@@ -42,3 +42,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     with REALTIME_LOCK.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return (yield)
+
+
+@pytest.fixture
+def open_folder() -> Generator[Path]:
+    """A temporary folder that others than root may enter; pytest's are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -127,13 +127,11 @@ def test_where_a_system_refuses_a_part_the_rest_holds_and_it_is_said(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else to try it")
-def test_it_works_for_an_account_without_rights_too(tmp_path: Path) -> None:
+def test_it_works_for_an_account_without_rights_too(open_folder: Path) -> None:
     script = WITHOUT.replace("_prctl(38, 1)\n", "").replace(
         "refuse_calls(int(sys.argv[2]), [int(number) for number in sys.argv[3:]])\n", ""
     )
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    job = tmp_path / "job"
+    job = open_folder / "job"
     job.mkdir()
     (job / "in").write_bytes(uploads.picture())
     for place in (job, job / "in"):

@@ -161,6 +161,14 @@ def test_stop_ends_everything_now(one: StoredBooking, now: float, end: float) ->
     assert order("stop", NoArgs(), view(one, now=now)) == ChangeEntry("a", {"end": utc_text(at(end))})
 
 
+def test_stop_of_what_has_just_ended_says_so() -> None:
+    over = row(end=60)
+    outcome = take(asked("stop", NoArgs()), view(over, now=62.5))
+    assert isinstance(outcome, Answer)
+    assert (outcome.status, outcome.data) == ("ok", {"id": "a"})
+    assert refused("stop", NoArgs(), view(over, now=63.5)) == "nothing is being recorded"
+
+
 def test_stop_of_nothing() -> None:
     assert refused("stop", NoArgs(), view(row(), now=90)) == "nothing is being recorded"
 

@@ -1,8 +1,7 @@
 import multiprocessing
 import os
 import stat
-import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -77,14 +76,6 @@ def test_what_is_not_there_is_not_there(root: Path) -> None:
 def test_folders_are_made_once(root: Path) -> None:
     assert folder_beneath(root, "recordings/b3/film") == root / "recordings/b3/film"
     assert folder_beneath(root, "recordings/b3/film").is_dir()
-
-
-@pytest.fixture
-def open_folder() -> Generator[Path]:
-    """A temporary folder that others than root may enter; pytest's are closed."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def as_user(uid: int, what: Callable[[], object]) -> str:
