@@ -24,7 +24,7 @@ from cloud_bridge.stores.keeping import KeepingStore, KeptFilm, Removal
 from cloud_bridge.stores.media import UserMediaStore
 from cloud_bridge.stores.messages import MessageStore
 from edge_agent.core.settings import Settings
-from edge_agent.runtime.clock import Clock, SystemClock
+from edge_agent.runtime.clock import Clock, SystemClock, kernel_synced
 from schemas.base import utc_text
 
 FIRST_S = (60.0, 300.0)
@@ -235,21 +235,33 @@ def kept_bucket(settings: Settings) -> KeptBucket:
 class Rounds:
     """Rounds about every hour, the first after a few minutes, until told to stop.
 
+    While the machine's clock is not disciplined the first comes only after an hour: a Pi without a battery
+    begins with a wrong one, and by a clock that is years ahead every film is past its time.
+
     What is new is said in the log; a line that stands (a key that may not delete) then once a day.
     """
 
     def __init__(
-        self, keeper: Keeper, messages: MessageStore | None = None, draw: random.Random | None = None
+        self,
+        keeper: Keeper,
+        messages: MessageStore | None = None,
+        draw: random.Random | None = None,
+        synced: Callable[[], bool] = kernel_synced,
     ) -> None:
-        """``messages``: where notices to people go. Owns neither."""
+        """``messages``: where notices to people go. ``synced``: whether the clock is right. Owns neither."""
         self._keeper = keeper
         self._messages = messages
         self._draw = draw or random.Random()  # noqa: S311 - spreads requests, keeps no secret
+        self._synced = synced
         self._said: dict[str, int] = {}
+
+    def first_s(self) -> float:
+        """Seconds until the first round."""
+        return self._draw.uniform(*(FIRST_S if self._synced() else EVERY_S))
 
     def run(self, stop: threading.Event) -> None:
         """Go on until ``stop`` is set. Blocks."""
-        wait_s = self._draw.uniform(*FIRST_S)
+        wait_s = self.first_s()
         while not stop.wait(wait_s):
             self.once(stop.is_set)
             wait_s = self._draw.uniform(*EVERY_S)

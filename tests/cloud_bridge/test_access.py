@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from fastapi import APIRouter
@@ -275,3 +275,14 @@ def test_a_route_nobody_stands_before_fails_at_start() -> None:
     plain.get("/y", openapi_extra=access("user", "self"))(lambda: None)
     with pytest.raises(RuntimeError, match="/y declares no role"):
         require_declared(plain.routes, GuardedRoute)
+
+
+@pytest.mark.parametrize("role", ["admin", "operator"])
+def test_in_a_project_of_several_clubs_nobody_acts_for_another_person(role: Role, served: Served) -> None:
+    here = served.app.state.context
+    project = here.settings.bookings.model_copy(update={"kind": "supabase"})
+    settings = here.settings.model_copy(update={"bookings": project})
+    assert served.ask("GET", "/api/v1/users/uma/media", role).status == 200
+    served.app.state.context = replace(here, settings=settings)
+    assert served.ask("GET", "/api/v1/users/uma/media", role).status == 404
+    assert served.ask("GET", "/api/v1/users/uma/media", "user").status == 200

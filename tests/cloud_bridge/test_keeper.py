@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_bridge.keeper import Keeper, Rounds, kept_bucket
+from cloud_bridge.keeper import EVERY_S, FIRST_S, Keeper, Rounds, kept_bucket
 from cloud_bridge.objects.base import KeptBucket
 from cloud_bridge.objects.client import BucketError
 from cloud_bridge.objects.kept_folder import FolderKept
@@ -297,6 +297,12 @@ def test_it_stops_between_two_bookings_when_asked(rig: Rig) -> None:
     stop.set()
     Rounds(rig.keeper).run(stop)
     assert len(rig.files()) == 2
+
+
+def test_the_first_round_waits_for_a_clock_that_may_be_wrong(rig: Rig) -> None:
+    assert FIRST_S[0] <= Rounds(rig.keeper, synced=lambda: True).first_s() <= FIRST_S[1]
+    assert EVERY_S[0] <= Rounds(rig.keeper, synced=lambda: False).first_s() <= EVERY_S[1]
+    assert FIRST_S[1] < EVERY_S[0]
 
 
 def test_the_bucket_is_the_one_the_settings_name(tmp_path: Path) -> None:
