@@ -106,6 +106,26 @@ def _keys(*names: str) -> tuple[str, ...]:
     return tuple(f"LoadCredential={name}:/etc/ezrec/secrets/{name}" for name in names)
 
 
+def _beside_the_store(
+    what: str, argv: str, account: str, more: tuple[str, ...], groups: str = "", last: tuple[str, ...] = ()
+) -> Unit:
+    """A service that is no agent: it works on the store's file with the bridge, and reports to nobody."""
+    return Unit(
+        what,
+        argv,
+        account,
+        "work",
+        more,
+        groups=groups,
+        group="ezrec-cloud",
+        alone=False,
+        watchdog_s=0,
+        umask="0007",
+        last=last,
+        tells=False,
+    )
+
+
 UNITS: Mapping[str, Unit] = {
     "ezrec-broker": Unit(
         "EZREC message broker (Mosquitto)",
@@ -193,49 +213,29 @@ UNITS: Mapping[str, Unit] = {
         alone=False,
         umask="0007",
     ),
-    "ezrec-notify": Unit(
+    "ezrec-notify": _beside_the_store(
         "EZREC messages to people",
         "notify run",
         "ezrec-bridge",
-        "work",
         (*NO_DEVICES, _may_write("cloud"), *_keys("bookings.key", "smtp.password", "notify.webhook_secret")),
-        group="ezrec-cloud",
-        groups="",
-        alone=False,
-        watchdog_s=0,
-        tells=False,
-        umask="0007",
     ),
-    "ezrec-keeper": Unit(
+    "ezrec-keeper": _beside_the_store(
         "EZREC keeper: removes what is past its time",
         "keep run --stay",
         "ezrec-uploader",
-        "work",
         (
             "# The uploader's user: in a bucket that is a folder only the owner may delete.",
             *NO_DEVICES,
             _may_write("cloud", "bucket"),
             *_keys("store.key", "store.secret"),
         ),
-        group="ezrec-cloud",
-        groups="",
-        alone=False,
-        watchdog_s=0,
-        tells=False,
-        umask="0007",
     ),
-    "ezrec-api": Unit(
+    "ezrec-api": _beside_the_store(
         "EZREC web pages, links and API",
         "api",
         "ezrec-api",
-        "work",
         (*NO_DEVICES, _may_write("cloud"), *_secrets("api", "store.key", "store.secret")),
         groups="ezrec-mqtt ezrec-media",
-        group="ezrec-cloud",
-        alone=False,
-        watchdog_s=0,
-        tells=False,
-        umask="0007",
         last=(
             "# Of the media group it may read the films of a bucket that is a folder, and nothing else.",
             "InaccessiblePaths=-/var/lib/ezrec/recordings -/var/lib/ezrec/assets -/var/lib/ezrec/state",

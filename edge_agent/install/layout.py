@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud_bridge.notify.run import sends_here
 from edge_agent.core.settings import Settings
 
 
@@ -78,6 +79,6 @@ def services(settings: Settings, agents: tuple[str, ...]) -> tuple[str, ...]:
     names = ["ezrec-broker.service", *(service_of(settings, name) for name in agents)]
     if settings.bookings.kind == "sqlite":  # else a cloud side does it: they get no key here
         names += ["ezrec-api.service", "ezrec-keeper.service"]
-    if settings.bookings.kind == "sqlite" or settings.notify.send:
+    if sends_here(settings):
         names.append("ezrec-notify.service")
     return tuple(names)

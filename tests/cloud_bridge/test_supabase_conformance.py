@@ -24,23 +24,21 @@ def clock(project: SupabaseStandIn) -> HandClock:
     return clock
 
 
-class TestAsService(StoreConformance, DeviceConformance):
+class InProject:
+    """Every suite's bookings: by the service-role key."""
+
+    @pytest.fixture
+    def store(self, project: SupabaseStandIn, clock: HandClock) -> Generator[Store]:
+        store = store_of(project, service=True)
+        yield store
+        store.close()
+
+
+class TestAsService(InProject, StoreConformance, DeviceConformance):
     """By the service-role key: everything."""
 
-    @pytest.fixture
-    def store(self, project: SupabaseStandIn, clock: HandClock) -> Generator[Store]:
-        store = store_of(project, service=True)
-        yield store
-        store.close()
 
-
-class TestMessages(MessagesConformance):
-    @pytest.fixture
-    def store(self, project: SupabaseStandIn, clock: HandClock) -> Generator[Store]:
-        store = store_of(project, service=True)
-        yield store
-        store.close()
-
+class TestMessages(InProject, MessagesConformance):
     @pytest.fixture
     def messages(self, project: SupabaseStandIn, clock: HandClock) -> Generator[MessageStore]:
         messages = store_of(project, service=True)
@@ -48,13 +46,7 @@ class TestMessages(MessagesConformance):
         messages.close()
 
 
-class TestKeeping(KeepingConformance):
-    @pytest.fixture
-    def store(self, project: SupabaseStandIn, clock: HandClock) -> Generator[Store]:
-        store = store_of(project, service=True)
-        yield store
-        store.close()
-
+class TestKeeping(InProject, KeepingConformance):
     @pytest.fixture
     def keeping(self, project: SupabaseStandIn, clock: HandClock) -> Generator[KeepingStore]:
         keeping = store_of(project, service=True)
